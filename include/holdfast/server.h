@@ -1,0 +1,169 @@
+/*
+ * The Holdfast server: the table of sync handles, and what its clients are told.
+ *
+ * A server is driven either by a thread of its own (hf_server_start()) or by the caller's
+ * loop (hf_server_fd(), hf_server_timeout_ms(), hf_server_dispatch()). hf_server_connect(),
+ * hf_server_adopt(), hf_server_get_stats() and hf_server_stop() may be called from any thread;
+ * the rest from the thread that owns the server. Errors are negative errno values.
+ */
+#ifndef HOLDFAST_SERVER_H
+#define HOLDFAST_SERVER_H
+
+#include <holdfast/sync.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct hf_server hf_server;
+
+typedef enum hf_log_level {
+    HF_LOG_ERROR = 0,
+    HF_LOG_WARNING = 1,
+    HF_LOG_INFO = 2,
+    HF_LOG_DEBUG = 3,
+} hf_log_level;
+
+/* One message as it passed through the server, in the order the server saw it. */
+typedef struct hf_trace_event {
+    uint64_t time_ns; /* CLOCK_MONOTONIC */
+    uint64_t client;  /* its number */
+    const char *client_name;
+    int to_server;       /* 1: client to server, 0: server to client */
+    const char *message; /* "ACQUIRE", "RELEASE", "CANCEL", "GRANT", "RECALL" */
+    hf_id id;
+    hf_mode mode;
+    uint64_t grant;
+    size_t value_size;  /* 0: no value carried */
+    const char *remark; /* "", or for example "DENIED would-block", "closes", "owner died" */
+} hf_trace_event;
+
+/* What one client may use. Over it, that client gets an error or is cut off. */
+typedef struct hf_limits {
+    uint32_t clients;           /* connections at one time, of all */
+    uint32_t handles;           /* open or held per client; then -EDQUOT */
+    uint32_t queued;            /* waiting requests per client; then -ENOBUFS */
+    uint32_t frame_bytes;       /* longest frame accepted; then cut off */
+    uint32_t value_bytes;       /* longest value accepted, at most HF_VALUE_MAX; then cut off */
+    uint64_t unsent_bytes;      /* waiting for a client that does not read; then cut off */
+    uint32_t owner_died_marks;  /* kept for handles nobody has open; the oldest go first */
+    uint32_t handshake_seconds; /* to say hello in; then cut off */
+} hf_limits;
+
+/* Initialise with hf_server_config_init(), then change what you need. */
+typedef struct hf_server_config {
+    size_t size;        /* sizeof(hf_server_config) */
+    const char *listen; /* "unix:PATH", or NULL: only hf_server_connect() and _adopt() */
+    const uid_t *allow_uids; /* admitted besides the server's own effective uid */
+    size_t allow_uid_count;
+    hf_limits limits;
+    hf_log_level log_level;
+    /* Called for each line at or above log_level, from the server's thread; NULL: stderr. */
+    void (*log)(void *context, hf_log_level level, const char *line);
+    void *log_context;
+    /* Called for each message; NULL: none. The event is valid during the call only. */
+    void (*trace)(void *context, const hf_trace_event *event);
+    void *trace_context;
+} hf_server_config;
+
+/**
+ * hf_server_config_init() - fill in the defaults
+ */
+HF_PUBLIC void hf_server_config_init(hf_server_config *config);
+
+/**
+ * hf_server_new() - make a server, and listen if the configuration says so
+ * @config: copied; NULL for the defaults
+ * @out:    free it with hf_server_free(); unchanged on failure
+ *
+ * A socket file that nobody serves any more is replaced. The socket's path with ".lock"
+ * added is a lock file that keeps two servers from serving one path; both are removed at the
+ * end.
+ *
+ * Return: 0; -EINVAL, -ENAMETOOLONG, -EADDRINUSE (a live server is there), -EEXIST (something
+ * that is not a socket is there), -EACCES, -ENOENT (no such directory), -ENOMEM, -EMFILE.
+ */
+HF_PUBLIC int hf_server_new(const hf_server_config *config, hf_server **out);
+
+/**
+ * hf_server_start() - run the server in a thread of its own, with all signals blocked
+ *
+ * Return: 0, -EAGAIN (no thread), -EBUSY (it runs already).
+ */
+HF_PUBLIC int hf_server_start(hf_server *server);
+
+/**
+ * hf_server_fd() - the descriptor that is readable when there is something to dispatch
+ */
+HF_PUBLIC int hf_server_fd(const hf_server *server);
+
+/**
+ * hf_server_timeout_ms() - dispatch at the latest after this long; -1: no need
+ */
+HF_PUBLIC int hf_server_timeout_ms(const hf_server *server);
+
+/**
+ * hf_server_dispatch() - handle what has arrived, without blocking
+ *
+ * Return: 0; -ESHUTDOWN after hf_server_stop().
+ */
+HF_PUBLIC int hf_server_dispatch(hf_server *server);
+
+/**
+ * hf_server_connect() - a new connection to this server
+ *
+ * Return: a connected socket for hf_client_from_fd(), owned by the caller, close-on-exec;
+ * -EMFILE, -ENOMEM, -ESHUTDOWN. The peer is trusted to be this process's own.
+ */
+HF_PUBLIC int hf_server_connect(hf_server *server);
+
+/**
+ * hf_server_adopt() - serve a connected descriptor that the embedder brings
+ * @fd: a stream socket or similar. Owned by the server on success, by the caller on failure.
+ *
+ * Whether its peer may connect is for the embedder to decide; no uid is checked.
+ *
+ * Return: 0, -EBADF, -EINVAL, -ENOMEM, -ESHUTDOWN.
+ */
+HF_PUBLIC int hf_server_adopt(hf_server *server, int fd);
+
+typedef struct hf_server_stats {
+    uint64_t clients;      /* connected now */
+    uint64_t handles;      /* sync handles with any state now */
+    uint64_t holds;        /* holds and references now, over all clients */
+    uint64_t queued;       /* requests waiting now */
+    uint64_t table_bytes;  /* allocated for handles, holds, requests and values now */
+    uint64_t unsent_bytes; /* waiting to be written, over all clients, now */
+    uint64_t acquires, releases, cancels, grants, denials, recalls; /* messages so far */
+    uint64_t cut_off;      /* clients disconnected by the server for a reason, so far */
+} hf_server_stats;
+
+/**
+ * hf_server_get_stats() - counters as of the last time the server was idle or dispatched
+ */
+HF_PUBLIC void hf_server_get_stats(hf_server *server, hf_server_stats *out);
+
+/**
+ * hf_server_stop() - stop serving
+ *
+ * Every connection ends. Blocks until the server's own thread has ended, if it has one.
+ * Calling it again does nothing.
+ */
+HF_PUBLIC void hf_server_stop(hf_server *server);
+
+/**
+ * hf_server_free() - stop, and free everything
+ * @server: may be NULL
+ *
+ * In a child after fork(), where the server does not run, it frees the copy and touches
+ * neither the socket file nor the clients.
+ *
+ * Return: NULL.
+ */
+HF_PUBLIC hf_server *hf_server_free(hf_server *server);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
