@@ -1,0 +1,31 @@
+#!/bin/sh
+# Everything behind `make lint`: tools/lint.py (layers, file lengths, white space) and
+# the formatting. Banned functions need no lint, they do not compile (src/base/banned.h).
+#
+#   tools/lint.sh         check
+#   tools/lint.sh --fix   lay out all C files instead
+set -eu
+cd "$(dirname "$0")/.."
+
+# Other versions lay out some lines differently, and would argue with this one.
+clang_format() {
+    if command -v clang-format-14 >/dev/null; then
+        clang-format-14 "$@"
+    else
+        clang-format "$@"
+    fi
+}
+
+files=$(python3 tools/lint.py --files)
+if [ "${1:-}" = --fix ]; then
+    [ -z "$files" ] || clang_format -i $files
+    exit 0
+fi
+
+status=0
+python3 tools/lint.py || status=1
+if [ -n "$files" ] && ! clang_format --dry-run -Werror $files; then
+    echo "lint: 'make format' lays these files out" >&2
+    status=1
+fi
+exit $status
