@@ -18,14 +18,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HF_PRAGMA(text) _Pragma(#text)
+#define HF_PRAGMA(text)    _Pragma(#text)
 #define HF_BANNED(message) HF_PRAGMA(GCC error message)
 
 /* Nobody counts the room that is left. */
 #undef strcpy
-#define strcpy(...) HF_BANNED("strcpy is banned here; instead: snprintf or memcpy with a checked length")
+#define strcpy(...) HF_BANNED("strcpy is banned here; instead: snprintf or a checked memcpy")
 #undef stpcpy
-#define stpcpy(...) HF_BANNED("stpcpy is banned here; instead: snprintf or memcpy with a checked length")
+#define stpcpy(...) HF_BANNED("stpcpy is banned here; instead: snprintf or a checked memcpy")
 #undef strcat
 #define strcat(...) HF_BANNED("strcat is banned here; instead: one snprintf")
 #undef sprintf
@@ -37,9 +37,9 @@
 
 /* They may leave the end without its zero, or count what is left, not what there is. */
 #undef strncpy
-#define strncpy(...) HF_BANNED("strncpy is banned here; instead: snprintf or memcpy with a checked length")
+#define strncpy(...) HF_BANNED("strncpy is banned here; instead: snprintf or a checked memcpy")
 #undef stpncpy
-#define stpncpy(...) HF_BANNED("stpncpy is banned here; instead: snprintf or memcpy with a checked length")
+#define stpncpy(...) HF_BANNED("stpncpy is banned here; instead: snprintf or a checked memcpy")
 #undef strncat
 #define strncat(...) HF_BANNED("strncat is banned here; instead: one snprintf")
 
