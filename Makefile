@@ -43,11 +43,11 @@ asan tsan:
 	@tools/check.sh --only $@
 
 # Installing as root must not leave root's files in the build directory, hence
-# --no-rebuild: 'make build' first, then 'sudo make install'.
+# --no-rebuild: 'make build' first, then 'sudo make install'. Only a new PREFIX rebuilds.
 install:
 	@test -f build/build.ninja || { echo "run 'make build' first" >&2; exit 1; }
-	@$(if $(PREFIX),meson configure build -Dprefix='$(PREFIX)')
-	@meson install -C build --no-rebuild
+	@$(if $(PREFIX),meson configure build -Dprefix='$(PREFIX)' && tools/build.sh plain)
+	@meson install -C build --no-rebuild --quiet
 
 clean:
 	rm -rf build build-asan build-tsan

@@ -15,8 +15,6 @@ tsan) dir=build-tsan options="-Db_sanitize=thread" ;;
     exit 2
     ;;
 esac
-# The sanitizers need no shared libraries, and half the linking is saved.
-[ $variant = plain ] || options="$options -Ddefault_library=static"
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -27,5 +25,19 @@ if [ ! -f $dir/build.ninja ]; then
 fi
 [ "${2:-}" = --configure ] && exit 0
 
-# One line when all is well, the compiler's words when not.
-ninja -C $dir >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+# Until the first source exists there is no such target. Without it ninja would build all
+# tests too, and `make demo` should not wait for them.
+target=""
+if grep -q '^build products:' $dir/build.ninja; then
+    target=products
+fi
+
+# Silent when all is well, and only the compiler's words when not.
+if ! ninja -C $dir $target >"$log" 2>&1; then
+    if grep -q '^FAILED:' "$log"; then
+        sed -n '/^FAILED:/,$p' "$log" >&2
+    else
+        cat "$log" >&2
+    fi
+    exit 1
+fi
