@@ -24,8 +24,10 @@ fi
 
 status=0
 python3 tools/lint.py || status=1
-if [ -n "$files" ] && ! clang_format --dry-run -Werror $files; then
-    echo "lint: 'make format' lays these files out" >&2
-    status=1
-fi
+for file in $files; do
+    if ! clang_format --dry-run -Werror "$file" 2>/dev/null; then
+        echo "$file: the formatting; 'make format' sets it right"
+        status=1
+    fi
+done
 exit $status

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HF_PRAGMA(text)    _Pragma(#text)
+#define HF_PRAGMA(text) _Pragma(#text)
 #define HF_BANNED(message) HF_PRAGMA(GCC error message)
 
 /* Nobody counts the room that is left. */
