@@ -52,8 +52,8 @@ typedef struct hf_limits {
 
 /* Initialise with hf_server_config_init(), then change what you need. */
 typedef struct hf_server_config {
-    size_t size;        /* sizeof(hf_server_config) */
-    const char *listen; /* "unix:PATH", or NULL: only hf_server_connect() and _adopt() */
+    size_t size;             /* sizeof(hf_server_config) */
+    const char *listen;      /* "unix:PATH", or NULL: only hf_server_connect() and _adopt() */
     const uid_t *allow_uids; /* admitted besides the server's own effective uid */
     size_t allow_uid_count;
     hf_limits limits;
@@ -135,7 +135,7 @@ typedef struct hf_server_stats {
     uint64_t table_bytes;  /* allocated for handles, holds, requests and values now */
     uint64_t unsent_bytes; /* waiting to be written, over all clients, now */
     uint64_t acquires, releases, cancels, grants, denials, recalls; /* messages so far */
-    uint64_t cut_off;      /* clients disconnected by the server for a reason, so far */
+    uint64_t cut_off; /* clients disconnected by the server for a reason, so far */
 } hf_server_stats;
 
 /**

@@ -46,7 +46,7 @@ struct sync_waiter {
     bool nowait;
     enum sync_waiter_state state;
     int result;
-    uint64_t epoch;       /* the hold's when the thread queued */
+    uint64_t epoch; /* the hold's when the thread queued */
     uint32_t local_writes;
 };
 
@@ -74,30 +74,30 @@ struct sync_waiter {
 
 struct sync_hold {
     _Atomic uint64_t word;
-    struct id_map_node node; /* the handle's identifier */
-    uint64_t grant;          /* 0: the server has nothing of ours */
-    uint64_t version;        /* the last one known here; 0: none */
-    uint64_t epoch;          /* moves when another client may have changed things */
-    struct list waiters;     /* first come, first served */
+    struct id_map_node node;       /* the handle's identifier */
+    uint64_t grant;                /* 0: the server has nothing of ours */
+    uint64_t version;              /* the last one known here; 0: none */
+    uint64_t epoch;                /* moves when another client may have changed things */
+    struct list waiters;           /* first come, first served */
     struct sync_waiter *requester; /* the waiter the outstanding ACQUIRE is for, if it waits */
-    uint32_t seq;            /* of the outstanding ACQUIRE */
-    uint32_t local_writes;   /* EXCLUSIVE uses given to waiters; wraps */
-    uint32_t recall_waiting; /* how many wait at the server, as the RECALL said */
-    uint8_t mode;            /* what we hold */
-    uint8_t recalled_to;     /* HF_EXCLUSIVE: no RECALL to obey */
-    bool outstanding;        /* an ACQUIRE has not been answered */
-    bool canceled;           /* and a CANCEL was sent after it */
-    bool lock_only;          /* a pure lock: no value, no reference */
-    bool owner_died;         /* the next user is to be told */
-    bool closing;            /* closed; waits for the answer to a canceled ACQUIRE */
-    bool eager;              /* came back at once after the last recall: batching pays */
-    bool lingering;          /* recalled, within the quantum, gate still open */
+    uint32_t seq;                  /* of the outstanding ACQUIRE */
+    uint32_t local_writes;         /* EXCLUSIVE uses given to waiters; wraps */
+    uint32_t recall_waiting;       /* how many wait at the server, as the RECALL said */
+    uint8_t mode;                  /* what we hold */
+    uint8_t recalled_to;           /* HF_EXCLUSIVE: no RECALL to obey */
+    bool outstanding;              /* an ACQUIRE has not been answered */
+    bool canceled;                 /* and a CANCEL was sent after it */
+    bool lock_only;                /* a pure lock: no value, no reference */
+    bool owner_died;               /* the next user is to be told */
+    bool closing;                  /* closed; waits for the answer to a canceled ACQUIRE */
+    bool eager;                    /* came back at once after the last recall: batching pays */
+    bool lingering;                /* recalled, within the quantum, gate still open */
     uint16_t value_size;
-    uint8_t *value;          /* NULL: none */
-    uint64_t granted_ns;     /* when the last GRANT came */
-    uint64_t gave_back_ns;   /* when the last RECALL was obeyed; 0: never */
+    uint8_t *value;        /* NULL: none */
+    uint64_t granted_ns;   /* when the last GRANT came */
+    uint64_t gave_back_ns; /* when the last RECALL was obeyed; 0: never */
     uint64_t linger_until_ns;
-    uint64_t tick_ns;        /* 0: no tick wanted */
+    uint64_t tick_ns; /* 0: no tick wanted */
     uint32_t uses_at_tick;
 };
 
@@ -112,8 +112,8 @@ void sync_hold_deinit(struct sync_hold *hold);
  * but first calls sync_hold_left() under the lock if *left_attention says so. */
 static inline bool sync_hold_try_shared(struct sync_hold *hold, bool *left_attention)
 {
-    uint64_t before = atomic_fetch_add_explicit(&hold->word, SYNC_READER + SYNC_USE,
-                                                memory_order_acquire);
+    uint64_t before =
+        atomic_fetch_add_explicit(&hold->word, SYNC_READER + SYNC_USE, memory_order_acquire);
     if ((before & (SYNC_READ_OK | SYNC_WRITER)) == SYNC_READ_OK) {
         return true;
     }
@@ -129,9 +129,11 @@ static inline bool sync_hold_try_exclusive(struct sync_hold *hold)
     const uint64_t in_the_way = SYNC_WRITER | SYNC_READERS | SYNC_DEAD;
     uint64_t before = atomic_load_explicit(&hold->word, memory_order_relaxed);
     while ((before & SYNC_WRITE_OK) != 0 && (before & in_the_way) == 0) {
-        if (atomic_compare_exchange_weak_explicit(&hold->word, &before,
+        if (atomic_compare_exchange_weak_explicit(&hold->word,
+                                                  &before,
                                                   (before | SYNC_WRITER) + SYNC_USE,
-                                                  memory_order_acquire, memory_order_relaxed)) {
+                                                  memory_order_acquire,
+                                                  memory_order_relaxed)) {
             return true;
         }
     }
@@ -141,8 +143,7 @@ static inline bool sync_hold_try_exclusive(struct sync_hold *hold)
 /* The calling thread used it SHARED. True: call sync_hold_left() under the lock. */
 static inline bool sync_hold_leave_shared(struct sync_hold *hold)
 {
-    uint64_t before =
-        atomic_fetch_sub_explicit(&hold->word, SYNC_READER, memory_order_release);
+    uint64_t before = atomic_fetch_sub_explicit(&hold->word, SYNC_READER, memory_order_release);
     return (before & (SYNC_ATTENTION | SYNC_READERS)) == (SYNC_ATTENTION | SYNC_READER);
 }
 
@@ -150,8 +151,7 @@ static inline bool sync_hold_leave_shared(struct sync_hold *hold)
  * sync_hold_leave_dirty() under the lock instead. True: call sync_hold_left() under the lock. */
 static inline bool sync_hold_leave_exclusive(struct sync_hold *hold)
 {
-    uint64_t before =
-        atomic_fetch_and_explicit(&hold->word, ~SYNC_WRITER, memory_order_release);
+    uint64_t before = atomic_fetch_and_explicit(&hold->word, ~SYNC_WRITER, memory_order_release);
     return (before & (SYNC_ATTENTION | SYNC_READERS)) == SYNC_ATTENTION;
 }
 

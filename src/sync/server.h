@@ -28,9 +28,9 @@ struct sync_server_counters {
 
 struct sync_server {
     struct id_map handles;
-    struct list marks;    /* owner-died marks without other state, oldest first */
+    struct list marks; /* owner-died marks without other state, oldest first */
     uint32_t mark_count;
-    uint64_t last_grant;  /* numbers holds, and versions of fresh handles; never reused */
+    uint64_t last_grant; /* numbers holds, and versions of fresh handles; never reused */
     struct sync_server_limits limits;
     struct sync_server_counters counters;
     /* Takes a message for @peer. It may fail only by cutting the peer off later: it must

@@ -22,8 +22,8 @@ enum wire_kind {
 enum wire_direction { TO_SERVER, TO_CLIENT };
 
 /* ACQUIRE.flags */
-#define WIRE_NOWAIT 0x01     /* answer DENIED rather than wait */
-#define WIRE_REFERENCE 0x02  /* keep a reference when the hold goes down to INVALID */
+#define WIRE_NOWAIT 0x01    /* answer DENIED rather than wait */
+#define WIRE_REFERENCE 0x02 /* keep a reference when the hold goes down to INVALID */
 #define WIRE_ACQUIRE_FLAGS 0x03
 /* RELEASE.flags */
 #define WIRE_VALUE 0x01 /* data is the new value */
