@@ -12,15 +12,17 @@
 #define ID_MAP_FIRST 16
 
 /*
- * Both words go through a multiplication and a fold before they meet, and through another
- * afterwards: identifiers are mostly small counters in either word, and the bucket is taken
- * from the low bits.
+ * Identifiers are mostly small counters in either word, or differ in a few high bits, and the
+ * bucket is taken from the low bits: so high bits are folded down before each multiplication,
+ * which carries differences upwards only. Two equal shifts in a row would undo each other.
  */
 static uint64_t hash_id(hf_id id)
 {
     uint64_t hash = id.space * UINT64_C(0xc85089f479d24b63);
+    hash ^= hash >> 27;
+    hash += id.object;
     hash ^= hash >> 32;
-    hash = (hash + id.object) * UINT64_C(0xa16d4d3d919fc703);
+    hash *= UINT64_C(0xa16d4d3d919fc703);
     hash ^= hash >> 29;
     hash *= UINT64_C(0xfeeab73029a2909f);
     hash ^= hash >> 32;
