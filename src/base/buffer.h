@@ -18,10 +18,10 @@ struct buffer {
 void buffer_init(struct buffer *buffer, size_t limit);
 void buffer_deinit(struct buffer *buffer);
 
-/* The content. Valid until the next call that is not const. */
+/* The content; may be NULL while there is none. Valid until the next call that is not const. */
 static inline const uint8_t *buffer_data(const struct buffer *buffer)
 {
-    return buffer->bytes + buffer->start;
+    return buffer->length == 0 ? buffer->bytes : buffer->bytes + buffer->start;
 }
 
 /* Make room for @size more bytes and return where to put them; they count once

@@ -94,7 +94,8 @@ size_t wire_encode(const struct wire_message *message, uint8_t *out);
  * Decode the first frame of @bytes. On WIRE_OK, *consumed is its whole size and
  * message->data, if any, points into @bytes. @frame_limit bounds the length field. Only
  * messages going @direction are known; all others are malformed.
- * Never reads past @size. WIRE_INCOMPLETE is said only when the rest could still be good.
+ * Never reads past @size. Once the length field is there, WIRE_INCOMPLETE is said only when the
+ * rest could still be good. On all but WIRE_OK, *message is unspecified, *consumed unchanged.
  */
 enum wire_verdict wire_decode(const uint8_t *bytes, size_t size, size_t frame_limit,
                               enum wire_direction direction, struct wire_message *message,
