@@ -44,6 +44,7 @@ struct sync_waiter {
     struct list link; /* hold->waiters */
     uint8_t mode;
     bool nowait;
+    bool upgrades; /* set by sync_hold_upgrade(): other threads' writes count as changes */
     enum sync_waiter_state state;
     int result;
     uint64_t epoch; /* the hold's when the thread queued */

@@ -1,0 +1,669 @@
+/*
+ * One client's side of one sync handle.
+ *
+ *             ACQUIRE                GRANT
+ *    IDLE ──────────────► WAITING ──────────► HELD(mode) ──┐ ACQUIRE more
+ *     ▲  ▲                 │   ▲                │          │ (lets go first)
+ *     │  └── DENIED ───────┘   └────────────────┼──────────┘
+ *     └──────────── RELEASE: recalled, yielded ─┘
+ *
+ * WAITING is `outstanding`; HELD is mode > HF_INVALID. pump() is the one place that decides:
+ * after every input it gives the hold to waiting threads, obeys a RECALL, or asks the server
+ * for more, and then sets the gate (READ_OK, WRITE_OK, ATTENTION) for the fast path.
+ *
+ * Invariants (sync_hold_check() asserts them; pump() does after every input):
+ *  1. At most one ACQUIRE is outstanding, and then mode == HF_INVALID.
+ *  2. A thread uses the hold only in a mode that is held: writer ⇒ EXCLUSIVE, reader ⇒ at
+ *     least SHARED; a writer excludes readers.
+ *  3. The gate is open only for modes held, while no thread waits and no RECALL is in force.
+ *  4. A waiting thread, a RECALL in force or a dead connection sets ATTENTION while the hold
+ *     is used, so that the last user comes through pump().
+ *  5. mode > HF_INVALID ⇒ grant != 0; a pure lock has grant == 0 ⇔ mode == HF_INVALID.
+ *  6. requester != NULL ⇒ outstanding, and it is the first of the waiters.
+ *
+ * input              function
+ * GRANT              on_grant(), on_denied()
+ * RECALL             on_recall()
+ * time               sync_hold_tick()
+ * a thread           sync_hold_acquire(), _upgrade(), _give_up(), _left(), _downgrade() ...
+ * connection ended   sync_hold_disconnect()
+ */
+#include "sync/client.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A thread that comes back this soon after its hold was recalled is in a tight loop. */
+#define EAGER_WINDOW_NS UINT64_C(5000)
+
+/* While lingering: a hold that nobody used for this long goes at once. */
+#define LINGER_CHECK_NS UINT64_C(20000)
+
+static uint64_t word_now(const struct sync_hold *hold)
+{
+    return atomic_load_explicit(&hold->word, memory_order_acquire);
+}
+
+static bool has_writer(const struct sync_hold *hold)
+{
+    return (word_now(hold) & SYNC_WRITER) != 0;
+}
+
+/* Counts readers that are about to find the gate closed, too: they leave at once, and that
+ * brings them through sync_hold_left(). */
+static bool has_readers(const struct sync_hold *hold)
+{
+    return (word_now(hold) & SYNC_READERS) != 0;
+}
+
+static uint32_t uses_so_far(const struct sync_hold *hold)
+{
+    return (uint32_t)(word_now(hold) >> 32);
+}
+
+static bool is_dead(const struct sync_hold *hold)
+{
+    return (word_now(hold) & SYNC_DEAD) != 0;
+}
+
+static struct sync_waiter *first_waiter(const struct sync_hold *hold)
+{
+    struct list *link = list_first(&hold->waiters);
+    return link == NULL ? NULL : list_entry(link, struct sync_waiter, link);
+}
+
+static bool recall_in_force(const struct sync_hold *hold)
+{
+    return hold->recalled_to < hold->mode && !hold->lingering;
+}
+
+/* ---- the gate ---- */
+
+static void gate_close(struct sync_hold *hold)
+{
+    atomic_fetch_and_explicit(&hold->word, ~(SYNC_READ_OK | SYNC_WRITE_OK), memory_order_acq_rel);
+    atomic_fetch_or_explicit(&hold->word, SYNC_ATTENTION, memory_order_acq_rel);
+}
+
+/* Open it as far as the state allows. */
+static void gate_set(struct sync_hold *hold)
+{
+    uint64_t open = 0;
+    if (!recall_in_force(hold) && list_is_empty(&hold->waiters) && !hold->owner_died &&
+        !hold->closing && !is_dead(hold)) {
+        open = (hold->mode >= HF_SHARED ? SYNC_READ_OK : 0) |
+               (hold->mode == HF_EXCLUSIVE ? SYNC_WRITE_OK : 0);
+    }
+    const uint64_t gate = SYNC_READ_OK | SYNC_WRITE_OK | SYNC_ATTENTION;
+    bool attention = recall_in_force(hold) || !list_is_empty(&hold->waiters) || is_dead(hold);
+    uint64_t set = open | (attention ? SYNC_ATTENTION : 0);
+    uint64_t word = word_now(hold);
+    while (
+        (word & gate) != set &&
+        !atomic_compare_exchange_weak_explicit(
+            &hold->word, &word, (word & ~gate) | set, memory_order_acq_rel, memory_order_acquire)) {
+    }
+}
+
+/* ---- messages out ---- */
+
+static void disarm(struct sync_client *client, struct sync_hold *hold)
+{
+    hold->lingering = false;
+    if (hold->tick_ns != 0) {
+        hold->tick_ns = 0;
+        client->arm(client->context, hold);
+    }
+}
+
+/* Come down to @mode (the mode we have: only publish), with the value if it was set. */
+static void send_release(struct sync_client *client, struct sync_hold *hold, hf_mode mode,
+                         bool closes)
+{
+    struct wire_message message = {
+        .kind = WIRE_RELEASE,
+        .id = hold->node.id,
+        .grant = hold->grant,
+        .mode = (uint8_t)mode,
+        .flags = closes ? WIRE_CLOSE : 0,
+    };
+    bool dirty = (word_now(hold) & SYNC_DIRTY) != 0;
+    if (dirty) {
+        message.flags |= WIRE_VALUE;
+        message.data = hold->value;
+        message.data_size = hold->value_size;
+        atomic_fetch_and_explicit(&hold->word, ~SYNC_DIRTY, memory_order_relaxed);
+    }
+    /* The server numbers the value the same way. */
+    if (hold->mode == HF_EXCLUSIVE && (dirty || mode < HF_EXCLUSIVE)) {
+        hold->version = hold->grant;
+    }
+    hold->mode = (uint8_t)mode;
+    if (mode == HF_INVALID) {
+        hold->recalled_to = HF_EXCLUSIVE;
+        disarm(client, hold);
+    }
+    if (mode == HF_INVALID && (hold->lock_only || closes)) {
+        hold->grant = 0;
+    }
+    client->send(client->context, &message);
+}
+
+static void send_acquire(struct sync_client *client, struct sync_hold *hold, hf_mode mode,
+                         bool nowait)
+{
+    hold->seq = ++client->last_seq;
+    hold->outstanding = true;
+    hold->canceled = false;
+    hold->mode = HF_INVALID; /* who asks for more lets go first */
+    hold->recalled_to = HF_EXCLUSIVE;
+    disarm(client, hold);
+    if (hold->lock_only) {
+        hold->grant = 0;
+    }
+    client->send(
+        client->context,
+        &(struct wire_message){
+            .kind = WIRE_ACQUIRE,
+            .id = hold->node.id,
+            .seq = hold->seq,
+            .mode = (uint8_t)mode,
+            .flags = (uint8_t)((nowait ? WIRE_NOWAIT : 0) | (hold->lock_only ? 0 : WIRE_REFERENCE)),
+            .version = hold->version,
+        });
+}
+
+static void send_cancel(struct sync_client *client, struct sync_hold *hold)
+{
+    hold->canceled = true;
+    client->send(client->context,
+                 &(struct wire_message){
+                     .kind = WIRE_CANCEL,
+                     .id = hold->node.id,
+                     .seq = hold->seq,
+                 });
+}
+
+/* ---- waiters ---- */
+
+static void finish_waiter(struct sync_client *client, struct sync_hold *hold,
+                          struct sync_waiter *waiter, enum sync_waiter_state state, int result)
+{
+    if (hold->requester == waiter) {
+        hold->requester = NULL;
+    }
+    list_remove(&waiter->link);
+    waiter->state = state;
+    waiter->result = result;
+    client->wake(client->context, waiter);
+}
+
+/* The first waiter gets the hold, which allows it: from here on its thread is a user. */
+static void admit(struct sync_client *client, struct sync_hold *hold, struct sync_waiter *waiter)
+{
+    int result = HF_UNCHANGED;
+    bool wrote_meanwhile = waiter->upgrades && waiter->local_writes != hold->local_writes;
+    if (waiter->epoch != hold->epoch || wrote_meanwhile) {
+        result |= HF_CHANGED;
+    }
+    if (hold->owner_died) {
+        result |= HF_OWNER_DIED;
+        hold->owner_died = false;
+    }
+    if (waiter->mode == HF_EXCLUSIVE) {
+        hold->local_writes++;
+        atomic_fetch_add_explicit(&hold->word, SYNC_WRITER + SYNC_USE, memory_order_acq_rel);
+    } else {
+        atomic_fetch_add_explicit(&hold->word, SYNC_READER + SYNC_USE, memory_order_acq_rel);
+    }
+    finish_waiter(client, hold, waiter, SYNC_WAITER_GRANTED, result);
+}
+
+/* Could a thread use the hold in @mode now? The gate is closed, so no new user can come. */
+static bool usable(const struct sync_hold *hold, hf_mode mode)
+{
+    if (mode == HF_INVALID || hold->mode < mode || has_writer(hold)) {
+        return false;
+    }
+    return mode == HF_SHARED || !has_readers(hold);
+}
+
+/* Do the threads that use it now allow to come down to @mode? */
+static bool can_come_down(const struct sync_hold *hold, hf_mode mode)
+{
+    return !has_writer(hold) && (mode >= HF_SHARED || !has_readers(hold));
+}
+
+/*
+ * Decide what comes next. Those who wait when a GRANT comes are users before any RECALL that
+ * is on its heels is read: that is the progress everybody gets.
+ */
+static void pump(struct sync_client *client, struct sync_hold *hold, uint64_t now_ns)
+{
+    gate_close(hold);
+
+    struct sync_waiter *waiter;
+    while ((waiter = first_waiter(hold)) != NULL && !recall_in_force(hold) &&
+           usable(hold, (hf_mode)waiter->mode)) {
+        admit(client, hold, waiter);
+    }
+
+    if (recall_in_force(hold) && can_come_down(hold, (hf_mode)hold->recalled_to)) {
+        hold->gave_back_ns = now_ns;
+        send_release(client, hold, (hf_mode)hold->recalled_to, false);
+        while ((waiter = first_waiter(hold)) != NULL && usable(hold, (hf_mode)waiter->mode)) {
+            admit(client, hold, waiter);
+        }
+    }
+
+    waiter = first_waiter(hold);
+    if (waiter != NULL && !hold->outstanding && !is_dead(hold) && hold->mode < waiter->mode &&
+        can_come_down(hold, HF_INVALID)) {
+        hold->eager = hold->gave_back_ns != 0 && now_ns - hold->gave_back_ns < EAGER_WINDOW_NS;
+        hold->requester = waiter;
+        send_acquire(client, hold, (hf_mode)waiter->mode, waiter->nowait);
+    }
+    gate_set(hold);
+}
+
+static void queue_waiter(struct sync_hold *hold, struct sync_waiter *waiter)
+{
+    waiter->state = SYNC_WAITER_QUEUED;
+    waiter->epoch = hold->epoch;
+    waiter->local_writes = hold->local_writes;
+    list_append(&hold->waiters, &waiter->link);
+}
+
+static void refuse(struct sync_waiter *waiter, int result)
+{
+    list_init(&waiter->link);
+    waiter->state = SYNC_WAITER_FAILED;
+    waiter->result = result;
+}
+
+void sync_hold_acquire(struct sync_client *client, struct sync_hold *hold,
+                       struct sync_waiter *waiter, uint64_t now_ns)
+{
+    if (is_dead(hold)) {
+        refuse(waiter, -ENOTCONN);
+        return;
+    }
+    if (waiter->nowait) {
+        bool others_wait = !list_is_empty(&hold->waiters);
+        bool threads_in_the_way =
+            has_writer(hold) || (waiter->mode == HF_EXCLUSIVE && has_readers(hold));
+        if (others_wait || threads_in_the_way || recall_in_force(hold)) {
+            refuse(waiter, -EAGAIN);
+            return;
+        }
+    }
+    waiter->upgrades = false;
+    queue_waiter(hold, waiter);
+    pump(client, hold, now_ns);
+}
+
+void sync_hold_upgrade(struct sync_client *client, struct sync_hold *hold,
+                       struct sync_waiter *waiter, uint64_t now_ns)
+{
+    /* Close the gate first, so that no other thread writes unseen in between. */
+    gate_close(hold);
+    atomic_fetch_sub_explicit(&hold->word, SYNC_READER, memory_order_release);
+    if (is_dead(hold)) {
+        refuse(waiter, -ENOTCONN);
+        pump(client, hold, now_ns);
+        return;
+    }
+    if (waiter->nowait && (!list_is_empty(&hold->waiters) || has_readers(hold))) {
+        refuse(waiter, -EAGAIN);
+        pump(client, hold, now_ns);
+        return;
+    }
+    waiter->upgrades = true;
+    queue_waiter(hold, waiter);
+    pump(client, hold, now_ns);
+}
+
+void sync_hold_give_up(struct sync_client *client, struct sync_hold *hold,
+                       struct sync_waiter *waiter, int result, uint64_t now_ns)
+{
+    if (waiter->state != SYNC_WAITER_QUEUED) {
+        return;
+    }
+    bool requested = hold->requester == waiter;
+    if (requested) {
+        hold->requester = NULL;
+    }
+    list_remove(&waiter->link);
+    waiter->state = SYNC_WAITER_FAILED;
+    waiter->result = result;
+    if (requested && !hold->canceled) {
+        send_cancel(client, hold);
+    }
+    pump(client, hold, now_ns);
+}
+
+void sync_hold_left(struct sync_client *client, struct sync_hold *hold, uint64_t now_ns)
+{
+    pump(client, hold, now_ns);
+}
+
+void sync_hold_leave_dirty(struct sync_client *client, struct sync_hold *hold, uint64_t now_ns)
+{
+    gate_close(hold);
+    if (is_dead(hold)) {
+        atomic_fetch_and_explicit(&hold->word, ~SYNC_DIRTY, memory_order_relaxed);
+    } else if (!recall_in_force(hold) || has_readers(hold)) {
+        send_release(client, hold, HF_EXCLUSIVE, false);
+    }
+    /* else the RELEASE that obeys the RECALL carries the value */
+    atomic_fetch_and_explicit(&hold->word, ~SYNC_WRITER, memory_order_release);
+    pump(client, hold, now_ns);
+    if ((word_now(hold) & SYNC_DIRTY) != 0) {
+        /* A reader passing through kept the hold from going: publish by itself. */
+        send_release(client, hold, HF_EXCLUSIVE, false);
+    }
+}
+
+void sync_hold_downgrade(struct sync_client *client, struct sync_hold *hold, uint64_t now_ns)
+{
+    gate_close(hold);
+    if ((word_now(hold) & SYNC_DIRTY) != 0 && !is_dead(hold)) {
+        send_release(client, hold, HF_EXCLUSIVE, false);
+    }
+    atomic_fetch_add_explicit(&hold->word, SYNC_READER, memory_order_acq_rel);
+    atomic_fetch_and_explicit(&hold->word, ~(SYNC_WRITER | SYNC_DIRTY), memory_order_acq_rel);
+    pump(client, hold, now_ns);
+}
+
+void sync_hold_publish(struct sync_client *client, struct sync_hold *hold)
+{
+    if ((word_now(hold) & SYNC_DIRTY) != 0 && !is_dead(hold)) {
+        send_release(client, hold, HF_EXCLUSIVE, false);
+    }
+}
+
+static int keep_value(struct sync_hold *hold, const void *data, uint16_t size)
+{
+    /* Never smaller than the one before, so that a value that keeps its size costs nothing. */
+    if (hold->value == NULL || size > hold->value_size) {
+        uint8_t *value = realloc(hold->value, size > 0 ? size : 1);
+        if (value == NULL) {
+            return -ENOMEM;
+        }
+        hold->value = value;
+    }
+    if (size > 0) {
+        memcpy(hold->value, data, size);
+    }
+    hold->value_size = size;
+    return 0;
+}
+
+int sync_hold_set_value(struct sync_hold *hold, const void *data, uint16_t size)
+{
+    int error = keep_value(hold, data, size);
+    if (error == 0) {
+        atomic_fetch_or_explicit(&hold->word, SYNC_DIRTY, memory_order_relaxed);
+    }
+    return error;
+}
+
+void sync_hold_reference(struct sync_client *client, struct sync_hold *hold,
+                         struct sync_waiter *waiter)
+{
+    assert(!hold->lock_only && hold->grant == 0 && !hold->outstanding);
+    if (is_dead(hold)) {
+        refuse(waiter, -ENOTCONN);
+        return;
+    }
+    waiter->mode = HF_INVALID;
+    waiter->nowait = false;
+    waiter->upgrades = false;
+    queue_waiter(hold, waiter);
+    hold->requester = waiter;
+    send_acquire(client, hold, HF_INVALID, false);
+    gate_set(hold);
+}
+
+int sync_hold_yield(struct sync_client *client, struct sync_hold *hold, hf_mode mode,
+                    uint64_t now_ns)
+{
+    if (hold->mode <= mode) {
+        return 0;
+    }
+    gate_close(hold);
+    bool possible = list_is_empty(&hold->waiters) && can_come_down(hold, mode);
+    if (possible) {
+        send_release(client, hold, mode, false);
+    }
+    pump(client, hold, now_ns);
+    return possible ? 0 : -EBUSY;
+}
+
+/* ---- messages in ---- */
+
+static bool on_denied(struct sync_client *client, struct sync_hold *hold,
+                      const struct wire_message *message, uint64_t now_ns)
+{
+    hold->outstanding = false;
+    if (hold->requester != NULL) {
+        finish_waiter(
+            client, hold, hold->requester, SYNC_WAITER_FAILED, -wire_reason_errno(message->reason));
+    }
+    pump(client, hold, now_ns);
+    return true;
+}
+
+static bool on_grant(struct sync_client *client, struct sync_hold *hold,
+                     const struct wire_message *message, uint64_t now_ns)
+{
+    if (!hold->outstanding || message->seq != hold->seq) {
+        return false;
+    }
+    if ((message->flags & WIRE_DENIED) != 0) {
+        return on_denied(client, hold, message, now_ns);
+    }
+    if (message->grant == 0 || (message->flags & WIRE_VALUE && hold->lock_only)) {
+        return false;
+    }
+    struct sync_waiter *requester = hold->requester;
+    hold->outstanding = false;
+    hold->requester = NULL;
+    hold->grant = message->grant;
+    hold->mode = message->mode;
+    hold->recalled_to = HF_EXCLUSIVE;
+    hold->granted_ns = now_ns;
+    hold->uses_at_tick = uses_so_far(hold);
+
+    if (message->mode == HF_INVALID) { /* a reference */
+        if (requester != NULL) {
+            finish_waiter(client, hold, requester, SYNC_WAITER_GRANTED, HF_UNCHANGED);
+        }
+    } else {
+        if (message->version != hold->version) {
+            hold->epoch++;
+            if ((message->flags & WIRE_VALUE) == 0) {
+                hold->value_size = 0; /* there is none any more */
+            } else if (keep_value(hold, message->data, message->data_size) != 0) {
+                return false; /* no memory: to go on without it would be to go on with an old one */
+            }
+            hold->version = message->version;
+        }
+        hold->owner_died = hold->owner_died || (message->flags & WIRE_OWNER_DIED) != 0;
+    }
+    pump(client, hold, now_ns);
+    return true;
+}
+
+/* Whether to go on for a while although the hold is recalled: only for threads that came
+ * back at once the last time and are at it now. */
+static bool worth_lingering(const struct sync_client *client, const struct sync_hold *hold,
+                            uint64_t now_ns)
+{
+    if (client->quantum_ns == 0 || !hold->eager) {
+        return false;
+    }
+    return has_writer(hold) || has_readers(hold) || !list_is_empty(&hold->waiters) ||
+           now_ns - hold->granted_ns < 4 * LINGER_CHECK_NS;
+}
+
+static void arm_tick(struct sync_client *client, struct sync_hold *hold, uint64_t now_ns)
+{
+    uint64_t check_ns = now_ns + LINGER_CHECK_NS;
+    hold->tick_ns = check_ns < hold->linger_until_ns ? check_ns : hold->linger_until_ns;
+    hold->uses_at_tick = uses_so_far(hold);
+    client->arm(client->context, hold);
+}
+
+static void on_recall(struct sync_client *client, struct sync_hold *hold,
+                      const struct wire_message *message, uint64_t now_ns)
+{
+    if (message->grant != hold->grant || message->mode >= hold->mode ||
+        message->mode >= hold->recalled_to) {
+        return; /* about an earlier hold, or already obeyed */
+    }
+    hold->recall_waiting = message->waiting;
+    bool first = hold->recalled_to == HF_EXCLUSIVE;
+    hold->recalled_to = message->mode;
+    if (first && worth_lingering(client, hold, now_ns)) {
+        uint32_t waiting = message->waiting > 0 ? message->waiting : 1;
+        hold->lingering = true;
+        hold->linger_until_ns = now_ns + client->quantum_ns / waiting;
+        arm_tick(client, hold, now_ns);
+    }
+    pump(client, hold, now_ns);
+}
+
+bool sync_hold_input(struct sync_client *client, struct sync_hold *hold,
+                     const struct wire_message *message, uint64_t now_ns)
+{
+    bool right = true;
+    if (message->kind == WIRE_GRANT) {
+        right = on_grant(client, hold, message, now_ns);
+    } else {
+        on_recall(client, hold, message, now_ns);
+    }
+    if (right && hold->closing && !hold->outstanding) {
+        sync_hold_close(client, hold);
+    }
+    return right;
+}
+
+void sync_hold_tick(struct sync_client *client, struct sync_hold *hold, uint64_t now_ns)
+{
+    if (hold->tick_ns == 0 || now_ns < hold->tick_ns) {
+        return;
+    }
+    bool in_use = has_writer(hold) || has_readers(hold) || !list_is_empty(&hold->waiters) ||
+                  uses_so_far(hold) != hold->uses_at_tick;
+    if (in_use && now_ns < hold->linger_until_ns) {
+        arm_tick(client, hold, now_ns);
+        return;
+    }
+    disarm(client, hold);
+    pump(client, hold, now_ns);
+}
+
+/* ---- life ---- */
+
+void sync_hold_init(struct sync_hold *hold, hf_id id, bool lock_only)
+{
+    memset(hold, 0, sizeof(*hold));
+    atomic_init(&hold->word, 0);
+    hold->node.id = id;
+    hold->lock_only = lock_only;
+    hold->epoch = 1;
+    hold->recalled_to = HF_EXCLUSIVE;
+    list_init(&hold->waiters);
+}
+
+void sync_hold_deinit(struct sync_hold *hold)
+{
+    assert(list_is_empty(&hold->waiters));
+    free(hold->value);
+    hold->value = NULL;
+}
+
+void sync_hold_close(struct sync_client *client, struct sync_hold *hold)
+{
+    assert(list_is_empty(&hold->waiters));
+    hold->closing = true;
+    gate_close(hold);
+    if (!hold->outstanding && hold->grant != 0 && !is_dead(hold)) {
+        send_release(client, hold, HF_INVALID, true);
+    }
+}
+
+void sync_hold_reopen(struct sync_hold *hold)
+{
+    hold->closing = false;
+    gate_set(hold);
+}
+
+bool sync_hold_is_done(const struct sync_hold *hold)
+{
+    return hold->closing && (is_dead(hold) || (!hold->outstanding && hold->grant == 0));
+}
+
+void sync_hold_disconnect(struct sync_client *client, struct sync_hold *hold, int result)
+{
+    atomic_fetch_or_explicit(&hold->word, SYNC_DEAD, memory_order_acq_rel);
+    gate_close(hold);
+    hold->mode = HF_INVALID;
+    hold->grant = 0;
+    hold->outstanding = false;
+    hold->recalled_to = HF_EXCLUSIVE;
+    disarm(client, hold);
+    struct sync_waiter *waiter;
+    while ((waiter = first_waiter(hold)) != NULL) {
+        finish_waiter(client, hold, waiter, SYNC_WAITER_FAILED, result);
+    }
+}
+
+void sync_hold_reset(struct sync_hold *hold)
+{
+    atomic_store_explicit(&hold->word, 0, memory_order_relaxed);
+    list_init(&hold->waiters);
+    hold->requester = NULL;
+    hold->grant = 0;
+    hold->epoch++;
+    hold->version = 0;
+    hold->mode = HF_INVALID;
+    hold->recalled_to = HF_EXCLUSIVE;
+    hold->outstanding = false;
+    hold->canceled = false;
+    hold->owner_died = false;
+    hold->eager = false;
+    hold->lingering = false;
+    hold->gave_back_ns = 0;
+    hold->tick_ns = 0;
+}
+
+void sync_hold_check(const struct sync_hold *hold)
+{
+    uint64_t word = word_now(hold);
+    bool dead = (word & SYNC_DEAD) != 0;
+    bool writer = (word & SYNC_WRITER) != 0;
+    bool readers = (word & SYNC_READERS) != 0;
+    bool waiters = !list_is_empty(&hold->waiters);
+
+    assert(!hold->outstanding || hold->mode == HF_INVALID);
+    assert(!writer || !readers);
+    assert(dead || !writer || hold->mode == HF_EXCLUSIVE);
+    assert(dead || !readers || hold->mode >= HF_SHARED);
+    assert((word & SYNC_READ_OK) == 0 || hold->mode >= HF_SHARED);
+    assert((word & SYNC_WRITE_OK) == 0 || hold->mode == HF_EXCLUSIVE);
+    assert((word & (SYNC_READ_OK | SYNC_WRITE_OK)) == 0 ||
+           (!waiters && !recall_in_force(hold) && !dead && !hold->closing));
+    assert((word & SYNC_ATTENTION) != 0 || (!waiters && !recall_in_force(hold) && !dead));
+    assert((word & SYNC_DIRTY) == 0 || writer);
+    assert(hold->mode == HF_INVALID || hold->grant != 0);
+    assert(!hold->lock_only || (hold->grant == 0) == (hold->mode == HF_INVALID));
+    assert(hold->requester == NULL || (hold->outstanding && hold->requester == first_waiter(hold)));
+    assert(hold->lingering == (hold->tick_ns != 0));
+    /* Whatever can be done has been done. */
+    assert(dead || !recall_in_force(hold) || !can_come_down(hold, (hf_mode)hold->recalled_to));
+    assert(dead || !waiters || hold->outstanding || writer || readers);
+}
