@@ -49,9 +49,18 @@ static const struct kind_info kinds[] = {
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
 
 #define EACH_NUMBER_FIELD(NUMBER)                                                                  \
-    NUMBER(id.space)                                                                               \
-    NUMBER(id.object) NUMBER(seq) NUMBER(mode) NUMBER(flags) NUMBER(reason) NUMBER(wire_version)   \
-        NUMBER(magic) NUMBER(waiting) NUMBER(grant) NUMBER(version) NUMBER(client)
+    NUMBER(id.space);                                                                              \
+    NUMBER(id.object);                                                                             \
+    NUMBER(seq);                                                                                   \
+    NUMBER(mode);                                                                                  \
+    NUMBER(flags);                                                                                 \
+    NUMBER(reason);                                                                                \
+    NUMBER(wire_version);                                                                          \
+    NUMBER(magic);                                                                                 \
+    NUMBER(waiting);                                                                               \
+    NUMBER(grant);                                                                                 \
+    NUMBER(version);                                                                               \
+    NUMBER(client);
 
 /* Fill every field there is, those that the kind does not carry as well. */
 static struct wire_message make_message(enum wire_kind kind, uint64_t *seed, const uint8_t *data,
@@ -61,7 +70,7 @@ static struct wire_message make_message(enum wire_kind kind, uint64_t *seed, con
     uint64_t number;
 #define NUMBER(field)                                                                              \
     number = next_random(seed);                                                                    \
-    memcpy(&message.field, &number, sizeof(message.field));
+    memcpy(&message.field, &number, sizeof(message.field))
     EACH_NUMBER_FIELD(NUMBER)
 #undef NUMBER
     message.mode %= 3;
@@ -97,7 +106,7 @@ static void assert_carries_its_fields_only(const struct wire_message *got,
 #undef U8
 
     assert_int_equal(got->kind, expected.kind);
-#define NUMBER(field) assert_true(got->field == expected.field);
+#define NUMBER(field) assert_true(got->field == expected.field)
     EACH_NUMBER_FIELD(NUMBER)
 #undef NUMBER
     assert_int_equal(got->data_size, expected.data_size);
@@ -348,8 +357,8 @@ static void test_the_wire_changes_only_with_its_version(void **state)
         WIRE_REASONS(REASON)
 #undef REASON
         ;
-    static const uint8_t flags[] = {WIRE_NOWAIT, WIRE_REFERENCE,  WIRE_VALUE,
-                                    WIRE_CLOSE,  WIRE_OWNER_DIED, WIRE_DENIED};
+    static const uint8_t flags[] = {
+        WIRE_NOWAIT, WIRE_REFERENCE, WIRE_VALUE, WIRE_CLOSE, WIRE_OWNER_DIED, WIRE_DENIED};
     assert_memory_equal(flags, "\1\2\1\2\2\4", sizeof(flags));
     assert_int_equal(WIRE_MAGIC, 0x31464c48);
     const size_t last = sizeof(history) / sizeof(history[0]) - 1;
