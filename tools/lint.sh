@@ -1,5 +1,6 @@
 #!/bin/sh
-# Everything behind `make lint`: tools/lint.py (layers, file lengths, white space) and
+# Everything behind `make lint`: tools/lint.py (layers, file lengths, white space), the tables of
+# docs/protocol.md, and
 # the formatting. Banned functions need no lint, they do not compile (src/base/banned.h).
 #
 #   tools/lint.sh         check
@@ -24,6 +25,7 @@ fi
 
 status=0
 python3 tools/lint.py || status=1
+python3 tools/protocol_doc.py || status=1
 for file in $files; do
     if ! clang_format --dry-run -Werror "$file" 2>/dev/null; then
         echo "$file: the formatting; 'make format' sets it right"
