@@ -1,7 +1,7 @@
 #!/bin/sh
-# Everything behind `make lint`: tools/lint.py (layers, file lengths, white space), the tables of
-# docs/protocol.md, and
-# the formatting. Banned functions need no lint, they do not compile (src/base/banned.h).
+# Everything behind `make lint`: tools/lint.py (layers, file lengths, white space), the
+# tables of docs/protocol.md, and the formatting. Banned functions need no lint, they do
+# not compile (src/base/banned.h).
 #
 #   tools/lint.sh         check
 #   tools/lint.sh --fix   lay out all C files instead

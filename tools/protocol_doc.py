@@ -166,6 +166,8 @@ def renew(text, tables, complain):
         if old != new:
             complain(begin, f"the table '{name}' is not that of the code", mended=True)
         output += new
+        if i < len(lines) and lines[i] != "":
+            output.append("")  # what follows is not of the table
     for name in sorted(missing):
         complain(len(lines), f"the table '{name}' is missing")
     return "\n".join(output)
