@@ -134,8 +134,8 @@ HF_PUBLIC hf_client *hf_client_ref(hf_client *client);
  * @client: may be NULL
  *
  * Every open handle and every cancel token holds a reference of its own, so the connection
- * ends when these are gone too. The last call waits for the helper thread to end (which
- * does not wait for anybody else), unless it is made by the helper thread itself.
+ * ends when these are gone too. The last call gives back what is held, as
+ * hf_client_disconnect() does, and waits for the helper thread to end, which waits for nobody.
  *
  * Return: NULL.
  */
@@ -157,7 +157,7 @@ HF_PUBLIC void hf_client_disconnect(hf_client *client);
  * -ECONNRESET when the server went away, -EPROTO when the server said something it must not,
  * or the reason the server gave for cutting this client off.
  */
-HF_PUBLIC int hf_client_error(const hf_client *client);
+HF_PUBLIC int hf_client_error(hf_client *client);
 
 /**
  * hf_client_number() - the number the server gave this connection; never 0, never reused
@@ -176,7 +176,7 @@ typedef struct hf_client_stats {
 /**
  * hf_client_get_stats() - read the message counters
  */
-HF_PUBLIC void hf_client_get_stats(const hf_client *client, hf_client_stats *out);
+HF_PUBLIC void hf_client_get_stats(hf_client *client, hf_client_stats *out);
 
 /**
  * hf_fork() - fork() for a process with clients

@@ -155,6 +155,7 @@ static void send_acquire(struct sync_client *client, struct sync_hold *hold, hf_
                          bool nowait)
 {
     hold->seq = ++client->last_seq;
+    hold->asked = (uint8_t)mode;
     hold->outstanding = true;
     hold->canceled = false;
     hold->mode = HF_INVALID; /* who asks for more lets go first */
@@ -447,6 +448,10 @@ int sync_hold_yield(struct sync_client *client, struct sync_hold *hold, hf_mode 
 static bool on_denied(struct sync_client *client, struct sync_hold *hold,
                       const struct wire_message *message, uint64_t now_ns)
 {
+    int result = -wire_reason_errno(message->reason);
+    if (result == 0) {
+        return false;
+    }
     hold->outstanding = false;
     if (hold->requester != NULL) {
         finish_waiter(
@@ -465,7 +470,8 @@ static bool on_grant(struct sync_client *client, struct sync_hold *hold,
     if ((message->flags & WIRE_DENIED) != 0) {
         return on_denied(client, hold, message, now_ns);
     }
-    if (message->grant == 0 || (message->flags & WIRE_VALUE && hold->lock_only)) {
+    bool has_value = (message->flags & WIRE_VALUE) != 0;
+    if (message->grant == 0 || message->mode != hold->asked || (has_value && hold->lock_only)) {
         return false;
     }
     struct sync_waiter *requester = hold->requester;
@@ -484,7 +490,7 @@ static bool on_grant(struct sync_client *client, struct sync_hold *hold,
     } else {
         if (message->version != hold->version) {
             hold->epoch++;
-            if ((message->flags & WIRE_VALUE) == 0) {
+            if (!has_value) {
                 hold->value_size = 0; /* there is none any more */
             } else if (keep_value(hold, message->data, message->data_size) != 0) {
                 return false; /* no memory: to go on without it would be to go on with an old one */

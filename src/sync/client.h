@@ -85,6 +85,7 @@ struct sync_hold {
     uint32_t local_writes;         /* EXCLUSIVE uses given to waiters; wraps */
     uint32_t recall_waiting;       /* how many wait at the server, as the RECALL said */
     uint8_t mode;                  /* what we hold */
+    uint8_t asked;                 /* the mode in the outstanding ACQUIRE */
     uint8_t recalled_to;           /* HF_EXCLUSIVE: no RECALL to obey */
     bool outstanding;              /* an ACQUIRE has not been answered */
     bool canceled;                 /* and a CANCEL was sent after it */
@@ -184,7 +185,7 @@ void sync_hold_downgrade(struct sync_client *client, struct sync_hold *hold, uin
 /* The EXCLUSIVE user sends the value, if it was set, and goes on. */
 void sync_hold_publish(struct sync_client *client, struct sync_hold *hold);
 
-/* The EXCLUSIVE user sets the value. Return: 0, -ENOMEM. */
+/* The EXCLUSIVE user sets the value; needs no lock. Return: 0, -ENOMEM. */
 int sync_hold_set_value(struct sync_hold *hold, const void *data, uint16_t size);
 
 /* Ask for a reference that keeps the value alive; @waiter is told when it stands. Only for a

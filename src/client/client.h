@@ -1,0 +1,187 @@
+/*
+ * A connection to a server: the socket, the helper thread that reads it, the open handles.
+ *
+ * One mutex, client->lock, guards everything here that is not marked otherwise, the slow path
+ * of every handle included. It is held for microseconds and never while waiting for anybody:
+ * a slow step ends in a message on this connection's one socket, where it would queue anyway.
+ * The fast path of a held handle does not take it.
+ *
+ * Lock order: fork registry, open_lock, lock.
+ */
+#ifndef HF_CLIENT_CLIENT_H
+#define HF_CLIENT_CLIENT_H
+
+#include "base/buffer.h"
+#include "base/id_map.h"
+#include "base/list.h"
+#include "sync/client.h"
+
+#include <limits.h>
+#include <pthread.h>
+
+struct hf_client {
+    pthread_mutex_t lock;
+    pthread_mutex_t open_lock; /* one open at a time registers a handle at the server */
+    uint32_t references;       /* the user's, and one for each handle and cancel token */
+    int fd;                    /* non-blocking */
+    bool is_socket;
+    int wake_fd; /* an eventfd: makes the helper look at the fields below */
+    bool stopping;
+    bool write_pending; /* the helper waits for room in the socket */
+    pthread_t helper;
+    bool has_helper; /* false in a child that could not start one */
+    int error;       /* why the connection ended; 0 while it stands */
+    uint64_t number; /* that the server gave */
+    struct sync_client core;
+    struct id_map handles;
+    int out_error;           /* a message could not be queued: the connection must end */
+    struct buffer out;       /* frames that the socket had no room for yet */
+    uint64_t out_total;      /* bytes ever put into @out */
+    uint64_t out_sent;       /* of these, bytes the kernel has */
+    struct buffer in;        /* the helper's alone */
+    struct list armed;       /* handles that want a tick */
+    struct list cancellable; /* waits with a cancel token */
+    struct list fork_hooks;
+    struct list registry_link;
+    hf_client_stats stats;
+    hf_client_config config; /* name and address point into the strings below */
+    char *name;
+    char *address;               /* NULL: made from a descriptor */
+    struct fork_copy *fork_copy; /* during a fork: the child's connection */
+};
+
+struct hf_sync {
+    struct sync_hold hold; /* first: the core's hold is found by it */
+    hf_client *client;
+    struct list armed_link;
+    uint32_t references; /* 0: closed, waits for the server's last answer */
+};
+
+struct hf_cancel {
+    hf_client *client;
+    _Atomic int fired;
+};
+
+static inline struct hf_sync *handle_from_hold(struct sync_hold *hold)
+{
+    return (struct hf_sync *)(void *)hold;
+}
+
+static inline struct hf_sync *handle_from_node(struct id_map_node *node)
+{
+    return (struct hf_sync *)(void *)((char *)node - offsetof(struct hf_sync, hold.node));
+}
+
+/* ---- connection.c ---- */
+
+/* Make a client of a connected descriptor; arguments as in hf_client_from_fd(). */
+int client_new(int fd, const hf_client_config *config, const char *address, hf_client **out);
+
+/* Send what the core has queued. With the lock held. Blocks only in client_flush_wait(). */
+void client_flush(hf_client *client);
+
+/* Wait, dropping the lock meanwhile, until the kernel has all that was queued so far. Looks at
+ * most @patience times, a second apart. Return: 0, -ENOTCONN. */
+#define CLIENT_WAIT_FOR_EVER UINT_MAX
+int client_flush_wait(hf_client *client, unsigned patience);
+
+/* The connection is over. With the lock held; the first reason stays. */
+void client_lost(hf_client *client, int reason);
+
+void client_disconnect(hf_client *client);
+
+/* Drop a reference without the lock; the last one frees. */
+void client_unref(hf_client *client);
+
+/* Make the helper thread look around. Async-signal-safe. */
+void client_wake(const hf_client *client);
+
+/* Start the helper thread, with all signals blocked. Return: 0, -EAGAIN. */
+int client_start_helper(hf_client *client);
+
+/* ---- handshake.c ---- */
+
+/* Connect to "unix:PATH". Return: a descriptor or a negative errno. */
+int client_dial_address(const char *address);
+
+/* Say hello on a non-blocking @fd, wait for the answer. Return: 0 with *number set. */
+int client_handshake(int fd, const char *name, uint64_t deadline_ns, uint64_t *number);
+
+/* Read one message of the server's, waiting for it. @in may have more than that
+ * afterwards. The message's data is valid until @in is used again. */
+int client_read_message(int fd, struct buffer *in, uint64_t deadline_ns,
+                        struct wire_message *message);
+
+/* Write it all, waiting for room. */
+int client_write_message(int fd, const struct wire_message *message, uint64_t deadline_ns);
+
+/* ---- handle.c ---- */
+
+/* hf_sync_open() without the check for reserved spaces. With CLIENT_UNREGISTERED a handle with
+ * a value is opened without a message: the server knows nothing of it and its value does not
+ * live there until client_register(). It must not be acquired before. */
+#define CLIENT_UNREGISTERED 0x100u
+int client_open_reserved(hf_client *client, hf_id id, unsigned flags, hf_sync **out);
+
+/* Register a handle opened with CLIENT_UNREGISTERED. One message pair; again: nothing. */
+int client_register(hf_sync *handle);
+
+void client_close(hf_sync *handle);
+
+/* The slow path of acquire; @left_attention as the fast path reported it. */
+int client_acquire(hf_sync *handle, hf_mode mode, const hf_wait_opts *opts, bool left_attention);
+int client_upgrade(hf_sync *handle, const hf_wait_opts *opts);
+
+/* The other slow steps: each takes the lock, runs the core, sends what came of it. */
+int client_refuse(hf_sync *handle, bool left_attention, int result);
+void client_left(hf_sync *handle);
+int client_leave_dirty(hf_sync *handle);
+int client_downgrade(hf_sync *handle);
+int client_publish(hf_sync *handle);
+int client_yield(hf_sync *handle, hf_mode mode);
+
+/* Free a handle that is closed and done. With the lock held. */
+void client_reap(hf_client *client, hf_sync *handle);
+
+/* ---- wait.c ---- */
+
+/* A thread that waits for its sync_waiter to become final. */
+struct wait {
+    struct sync_waiter waiter; /* first: found by it */
+    _Atomic uint32_t phase;    /* a futex */
+    struct list cancel_link;   /* client->cancellable */
+    hf_cancel *cancel;
+    hf_sync *handle;
+};
+
+void wait_init(struct wait *wait, hf_sync *handle, hf_mode mode, const hf_wait_opts *opts);
+
+/* The core's callback. With the lock held. */
+void wait_wake(void *client, struct sync_waiter *waiter);
+
+/* Wait until the waiter is final. Called with the lock held, returns without it.
+ * Return: the waiter's result. */
+int wait_finish(struct wait *wait, const hf_wait_opts *opts);
+
+/* End the waits whose token was fired. With the lock held. */
+void wait_check_cancelled(hf_client *client, uint64_t now_ns);
+
+/* ---- fork.c ---- */
+
+/* Called around a fork: prepare in the parent, before anything is locked, so it may use the
+ * client; then parent or child. */
+struct client_fork_hook {
+    struct list link;
+    int (*prepare)(struct client_fork_hook *hook);
+    void (*parent)(struct client_fork_hook *hook);
+    void (*child)(struct client_fork_hook *hook);
+};
+
+void client_add_fork_hook(hf_client *client, struct client_fork_hook *hook);
+void client_remove_fork_hook(hf_client *client, struct client_fork_hook *hook);
+
+/* Make the client take part in forks, and no longer. */
+int fork_register(hf_client *client);
+void fork_unregister(hf_client *client);
+
+#endif

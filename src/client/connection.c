@@ -1,0 +1,476 @@
+/*
+ * The connection's two directions: messages out, from any thread under the lock, and the
+ * helper thread that reads what comes in, because recalls arrive unasked.
+ */
+#include "base/clock.h"
+#include "client/client.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Frames waiting for room in the socket: at most a few for each open handle. */
+#define OUT_LIMIT ((size_t)1 << 30)
+
+/* An orderly departure waits this long, in seconds, for a server that does not read. */
+#define GIVE_BACK_PATIENCE 5
+
+/* What one read takes. */
+#define READ_SIZE ((size_t)65536)
+
+/* ---- out ---- */
+
+static void count_sent(hf_client_stats *stats, enum wire_kind kind)
+{
+    switch (kind) {
+    case WIRE_ACQUIRE:
+        stats->acquires_sent++;
+        break;
+    case WIRE_RELEASE:
+        stats->releases_sent++;
+        break;
+    default:
+        stats->cancels_sent++;
+        break;
+    }
+}
+
+/* The core's callback: queue; client_flush() follows. */
+static void queue_message(void *context, const struct wire_message *message)
+{
+    hf_client *client = context;
+    if (client->error != 0 || client->out_error != 0) {
+        return;
+    }
+    size_t size = wire_size(message);
+    uint8_t *room = buffer_reserve(&client->out, size);
+    if (room == NULL) {
+        client->out_error = -errno; /* to go on would be to break the protocol */
+        return;
+    }
+    wire_encode(message, room);
+    buffer_commit(&client->out, size);
+    client->out_total += size;
+    count_sent(&client->stats, message->kind);
+}
+
+static ssize_t write_some(const hf_client *client)
+{
+    const uint8_t *data = buffer_data(&client->out);
+    size_t size = client->out.length;
+    if (client->is_socket) {
+        return send(client->fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    return write(client->fd, data, size);
+}
+
+void client_flush(hf_client *client)
+{
+    if (client->out_error != 0) {
+        client_lost(client, client->out_error);
+    }
+    while (client->out.length > 0 && client->error == 0) {
+        ssize_t sent = write_some(client);
+        if (sent >= 0) {
+            buffer_consume(&client->out, (size_t)sent);
+            client->out_sent += (uint64_t)sent;
+        } else if (errno == EAGAIN) {
+            if (!client->write_pending) {
+                client->write_pending = true;
+                client_wake(client);
+            }
+            return;
+        } else if (errno != EINTR) {
+            client_lost(client, errno == EPIPE ? -ECONNRESET : -errno);
+        }
+    }
+    client->write_pending = false;
+}
+
+int client_flush_wait(hf_client *client, unsigned patience)
+{
+    uint64_t goal = client->out_total;
+    client_flush(client);
+    while (client->error == 0 && client->out_sent < goal && patience-- > 0) {
+        struct pollfd item = {.fd = client->fd, .events = POLLOUT};
+        pthread_mutex_unlock(&client->lock);
+        (void)poll(&item, 1, 1000); /* another thread may flush first */
+        pthread_mutex_lock(&client->lock);
+        client_flush(client);
+    }
+    return client->out_sent >= goal ? 0 : -ENOTCONN;
+}
+
+/* ---- the end ---- */
+
+void client_lost(hf_client *client, int reason)
+{
+    if (client->error != 0) {
+        return;
+    }
+    client->error = reason;
+    shutdown(client->fd, SHUT_RDWR);
+    struct id_map_node *node = id_map_next(&client->handles, NULL);
+    while (node != NULL) {
+        hf_sync *handle = handle_from_node(node);
+        node = id_map_next(&client->handles, node);
+        sync_hold_disconnect(&client->core, &handle->hold, -ENOTCONN);
+        if (handle->references == 0) {
+            client_reap(client, handle);
+        }
+    }
+    client_wake(client);
+}
+
+/* Give back what no thread uses, so that the server sees an orderly departure. */
+static void give_back(hf_client *client)
+{
+    struct id_map_node *node = NULL;
+    while ((node = id_map_next(&client->handles, node)) != NULL) {
+        struct sync_hold *hold = &handle_from_node(node)->hold;
+        (void)sync_hold_yield(&client->core, hold, HF_INVALID, 0);
+    }
+    (void)client_flush_wait(client, GIVE_BACK_PATIENCE);
+}
+
+void client_disconnect(hf_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    if (client->error == 0) {
+        give_back(client);
+        client_lost(client, -ENOTCONN);
+    }
+    pthread_mutex_unlock(&client->lock);
+}
+
+static void client_free(hf_client *client)
+{
+    pthread_mutex_destroy(&client->lock);
+    pthread_mutex_destroy(&client->open_lock);
+    assert(client->handles.count == 0);
+    id_map_deinit(&client->handles);
+    buffer_deinit(&client->in);
+    buffer_deinit(&client->out);
+    if (client->wake_fd >= 0) {
+        close(client->wake_fd);
+    }
+    if (client->fd >= 0) {
+        close(client->fd);
+    }
+    free(client->name);
+    free(client->address);
+    free(client);
+}
+
+void client_unref(hf_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    bool last = --client->references == 0;
+    pthread_mutex_unlock(&client->lock);
+    if (!last) {
+        return;
+    }
+    fork_unregister(client);
+    client_disconnect(client);
+    pthread_mutex_lock(&client->lock);
+    client->stopping = true;
+    pthread_mutex_unlock(&client->lock);
+    if (client->has_helper) {
+        client_wake(client);
+        pthread_join(client->helper, NULL);
+    }
+    client_free(client);
+}
+
+/* ---- the helper thread ---- */
+
+void client_wake(const hf_client *client)
+{
+    uint64_t one = 1;
+    int saved_errno = errno;
+    ssize_t written = write(client->wake_fd, &one, sizeof(one));
+    (void)written; /* it fails only when the counter is full, and then it wakes anyway */
+    errno = saved_errno;
+}
+
+/* The core's callback: keep the list of handles that want a tick. */
+static void arm(void *context, struct sync_hold *hold)
+{
+    hf_client *client = context;
+    hf_sync *handle = handle_from_hold(hold);
+    list_remove(&handle->armed_link);
+    if (hold->tick_ns != 0) {
+        /* Only messages and ticks arm, and both come in the helper: no need to wake it. */
+        list_append(&client->armed, &handle->armed_link);
+    }
+}
+
+static void run_ticks(hf_client *client, uint64_t now_ns)
+{
+    struct list due;
+    list_init(&due);
+    for (struct list *link = client->armed.next; link != &client->armed;) {
+        hf_sync *handle = list_entry(link, hf_sync, armed_link);
+        link = link->next;
+        if (handle->hold.tick_ns <= now_ns) {
+            list_remove(&handle->armed_link);
+            list_append(&due, &handle->armed_link);
+        }
+    }
+    struct list *link;
+    while ((link = list_first(&due)) != NULL) {
+        hf_sync *handle = list_entry(link, hf_sync, armed_link);
+        list_remove(link);
+        sync_hold_tick(&client->core, &handle->hold, now_ns);
+    }
+}
+
+/* How long to wait for the next tick: NULL for ever. */
+static struct timespec *next_tick(hf_client *client, struct timespec *timeout)
+{
+    uint64_t earliest_ns = 0;
+    for (struct list *link = client->armed.next; link != &client->armed; link = link->next) {
+        uint64_t tick_ns = list_entry(link, hf_sync, armed_link)->hold.tick_ns;
+        if (earliest_ns == 0 || tick_ns < earliest_ns) {
+            earliest_ns = tick_ns;
+        }
+    }
+    if (earliest_ns == 0) {
+        return NULL;
+    }
+    uint64_t now_ns = clock_now_ns();
+    uint64_t left_ns = earliest_ns > now_ns ? earliest_ns - now_ns : 0;
+    timeout->tv_sec = (time_t)(left_ns / UINT64_C(1000000000));
+    timeout->tv_nsec = (long)(left_ns % UINT64_C(1000000000));
+    return timeout;
+}
+
+static void on_message(hf_client *client, const struct wire_message *message, uint64_t now_ns)
+{
+    if (message->kind == WIRE_GOODBYE) {
+        client_lost(client, -wire_reason_errno(message->reason));
+        return;
+    }
+    if (message->kind == WIRE_GRANT) {
+        client->stats.grants_received++;
+    } else if (message->kind == WIRE_RECALL) {
+        client->stats.recalls_received++;
+    } else {
+        client_lost(client, -EPROTO);
+        return;
+    }
+    struct id_map_node *node = id_map_find(&client->handles, message->id);
+    if (node == NULL) {
+        if (message->kind == WIRE_GRANT) {
+            client_lost(client, -EPROTO); /* an answer to a question nobody asked */
+        }
+        return; /* a RECALL that crossed our last RELEASE */
+    }
+    hf_sync *handle = handle_from_node(node);
+    if (!sync_hold_input(&client->core, &handle->hold, message, now_ns)) {
+        client_lost(client, -EPROTO);
+    } else if (handle->references == 0 && sync_hold_is_done(&handle->hold)) {
+        client_reap(client, handle);
+    }
+}
+
+/* Handle all whole frames in client->in. With the lock held. */
+static void dispatch(hf_client *client)
+{
+    uint64_t now_ns = clock_now_ns();
+    while (client->error == 0 && client->in.length > 0) {
+        struct wire_message message;
+        size_t consumed = 0;
+        enum wire_verdict verdict = wire_decode(buffer_data(&client->in),
+                                                client->in.length,
+                                                WIRE_FRAME_MAX,
+                                                TO_CLIENT,
+                                                &message,
+                                                &consumed);
+        if (verdict == WIRE_INCOMPLETE) {
+            return;
+        }
+        if (verdict != WIRE_OK) {
+            client_lost(client, -EPROTO);
+            return;
+        }
+        on_message(client, &message, now_ns);
+        buffer_consume(&client->in, consumed);
+    }
+}
+
+/* Read once. The lock is not needed: @in is the helper's alone. Return: a reason to end, or 0. */
+static int receive(hf_client *client)
+{
+    uint8_t *room = buffer_reserve(&client->in, READ_SIZE);
+    if (room == NULL) {
+        return -errno;
+    }
+    ssize_t got = read(client->fd, room, READ_SIZE);
+    if (got > 0) {
+        buffer_commit(&client->in, (size_t)got);
+        return 0;
+    }
+    if (got == 0) {
+        return -ECONNRESET;
+    }
+    return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+}
+
+static void *helper_main(void *argument)
+{
+    hf_client *client = argument;
+    /* Ticks are tens of microseconds; the default slack would double them. */
+    prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
+    pthread_mutex_lock(&client->lock);
+    while (!client->stopping) {
+        struct timespec timeout;
+        struct timespec *left = next_tick(client, &timeout);
+        bool alive = client->error == 0;
+        short events = (short)(POLLIN | (client->write_pending ? POLLOUT : 0));
+        struct pollfd items[2] = {
+            {.fd = client->wake_fd, .events = POLLIN},
+            {.fd = client->fd, .events = events},
+        };
+        pthread_mutex_unlock(&client->lock);
+
+        int reason = 0;
+        (void)ppoll(items, alive ? 2 : 1, left, NULL);
+        if ((items[0].revents & POLLIN) != 0) {
+            uint64_t count;
+            ssize_t got = read(client->wake_fd, &count, sizeof(count));
+            (void)got; /* only to make it unreadable again */
+        }
+        if (alive && (items[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
+            reason = receive(client);
+        }
+
+        pthread_mutex_lock(&client->lock);
+        dispatch(client);
+        if (reason != 0) {
+            client_lost(client, reason);
+        }
+        if (!list_is_empty(&client->cancellable)) {
+            wait_check_cancelled(client, clock_now_ns());
+        }
+        if (!list_is_empty(&client->armed)) {
+            run_ticks(client, clock_now_ns());
+        }
+        client_flush(client);
+    }
+    pthread_mutex_unlock(&client->lock);
+    return NULL;
+}
+
+int client_start_helper(hf_client *client)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    int error = pthread_create(&client->helper, NULL, helper_main, client);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error == 0 ? 0 : -EAGAIN;
+}
+
+/* ---- the beginning ---- */
+
+static int copy_config(hf_client *client, const hf_client_config *config, const char *address)
+{
+    const hf_client_config defaults = HF_CLIENT_CONFIG_INIT;
+    client->config = config == NULL ? defaults : *config;
+    if (client->config.size != sizeof(hf_client_config) ||
+        (config != NULL && config->name != NULL && strlen(config->name) > HF_NAME_MAX)) {
+        return -EINVAL;
+    }
+    if (client->config.name != NULL) {
+        client->name = strdup(client->config.name);
+    } else if (asprintf(&client->name, "pid %d", (int)getpid()) < 0) {
+        client->name = NULL;
+    }
+    client->address = address == NULL ? NULL : strdup(address);
+    client->config.name = client->name;
+    return client->name == NULL || (address != NULL && client->address == NULL) ? -ENOMEM : 0;
+}
+
+static int set_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ? -errno : 0;
+}
+
+static int client_init(hf_client *client, int fd, const hf_client_config *config,
+                       const char *address)
+{
+    int is_listening = 0;
+    socklen_t size = sizeof(is_listening);
+    client->fd = -1; /* the caller's until nothing can fail any more */
+    client->wake_fd = -1;
+    client->references = 1;
+    client->is_socket =
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) == 0 || errno != ENOTSOCK;
+    pthread_mutex_init(&client->lock, NULL);
+    pthread_mutex_init(&client->open_lock, NULL);
+    list_init(&client->armed);
+    list_init(&client->cancellable);
+    list_init(&client->fork_hooks);
+    list_init(&client->registry_link);
+    buffer_init(&client->out, OUT_LIMIT);
+    buffer_init(&client->in, READ_SIZE + WIRE_LENGTH_BYTES + WIRE_FRAME_MAX);
+    int error = id_map_init(&client->handles);
+    if (error == 0) {
+        error = copy_config(client, config, address);
+    }
+    if (error == 0) {
+        client->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        error = client->wake_fd < 0 ? -errno : set_nonblocking(fd);
+    }
+    client->core = (struct sync_client){
+        .quantum_ns = client->config.quantum_ns,
+        .send = queue_message,
+        .wake = wait_wake,
+        .arm = arm,
+        .context = client,
+    };
+    return error;
+}
+
+int client_new(int fd, const hf_client_config *config, const char *address, hf_client **out)
+{
+    hf_client *client = calloc(1, sizeof(*client));
+    if (client == NULL) {
+        return -ENOMEM;
+    }
+    int error = client_init(client, fd, config, address);
+    if (error == 0) {
+        uint64_t deadline_ns = clock_now_ns() + client->config.connect_timeout_ns;
+        error = client_handshake(fd, client->name, deadline_ns, &client->number);
+    }
+    if (error == 0) {
+        error = fork_register(client);
+    }
+    if (error == 0) {
+        client->fd = fd;
+        error = client_start_helper(client);
+        client->has_helper = error == 0;
+        if (error != 0) {
+            client->fd = -1;
+            fork_unregister(client);
+        }
+    }
+    if (error != 0) {
+        client_free(client);
+        return error;
+    }
+    *out = client;
+    return 0;
+}

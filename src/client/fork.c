@@ -1,0 +1,358 @@
+/*
+ * fork(): the child gets a connection of its own, on which every handle that is registered for
+ * the parent has been registered before the child exists. So a value that both share cannot
+ * be closed away between them.
+ *
+ * The steps run inside the pthread_atfork() handlers, so plain fork() does all of it; hf_fork()
+ * runs the first step itself to be able to report its failure. prepare() takes every lock a
+ * child will need and leaves them to parent() and child(); it needs the server, which may be a
+ * thread of this very process, so it must come before the server's own handler. Handlers are
+ * called in reverse order of registration: hence one is registered with each client that is
+ * made, and the first that is called does the work.
+ */
+#include "base/clock.h"
+#include "client/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct fork_grant {
+    hf_sync *handle;
+    uint64_t grant;
+};
+
+/* The connection made for the child. */
+struct fork_copy {
+    int fd;
+    int wake_fd;
+    int error; /* why there is none */
+    uint64_t number;
+    uint32_t seq;
+    struct buffer in;
+    struct fork_grant *grants;
+    size_t grant_count;
+};
+
+/* The clients of this process: pthread_atfork() passes no argument, so they must be found. */
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list registry = {&registry, &registry};
+
+/* How many handlers have prepared for the fork this thread is in. */
+static _Thread_local unsigned prepared;
+
+/* ---- making the child's connection ---- */
+
+static int copy_dial(const hf_client *client, struct fork_copy *copy)
+{
+    int fd = -ENOTSUP;
+    if (client->config.dial != NULL) {
+        fd = client->config.dial(client->config.dial_context);
+    } else if (client->address != NULL) {
+        fd = client_dial_address(client->address);
+    }
+    if (fd < 0) {
+        return fd;
+    }
+    copy->fd = fd;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+        return -errno;
+    }
+    copy->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return copy->wake_fd < 0 ? -errno : 0;
+}
+
+/* What the child must have a reference to: all that the parent has registered. */
+static int copy_list_handles(const hf_client *client, struct fork_copy *copy)
+{
+    copy->grants = calloc(client->handles.count + 1, sizeof(*copy->grants));
+    if (copy->grants == NULL) {
+        return -ENOMEM;
+    }
+    struct id_map_node *node = NULL;
+    while ((node = id_map_next(&client->handles, node)) != NULL) {
+        hf_sync *handle = handle_from_node(node);
+        if (handle->references > 0 && !handle->hold.lock_only && handle->hold.grant != 0) {
+            copy->grants[copy->grant_count++].handle = handle;
+        }
+    }
+    return 0;
+}
+
+static int copy_register_one(struct fork_copy *copy, struct fork_grant *item, uint64_t deadline_ns)
+{
+    struct wire_message answer;
+    int error = client_write_message(copy->fd,
+                                     &(struct wire_message){
+                                         .kind = WIRE_ACQUIRE,
+                                         .id = item->handle->hold.node.id,
+                                         .seq = ++copy->seq,
+                                         .mode = HF_INVALID,
+                                         .flags = WIRE_REFERENCE,
+                                     },
+                                     deadline_ns);
+    if (error == 0) {
+        error = client_read_message(copy->fd, &copy->in, deadline_ns, &answer);
+    }
+    if (error != 0) {
+        return error;
+    }
+    if (answer.kind == WIRE_GOODBYE || (answer.flags & WIRE_DENIED) != 0) {
+        int refused = wire_reason_errno(answer.reason);
+        return refused == 0 ? -EPROTO : -refused;
+    }
+    if (answer.kind != WIRE_GRANT || answer.grant == 0 || answer.seq != copy->seq ||
+        !hf_id_equal(answer.id, item->handle->hold.node.id)) {
+        return -EPROTO;
+    }
+    item->grant = answer.grant;
+    return 0;
+}
+
+static int copy_fill(hf_client *client, struct fork_copy *copy)
+{
+    uint64_t deadline_ns = clock_now_ns() + client->config.connect_timeout_ns;
+    int error = copy_dial(client, copy);
+    if (error == 0) {
+        error = client_handshake(copy->fd, client->name, deadline_ns, &copy->number);
+    }
+    if (error == 0) {
+        error = copy_list_handles(client, copy);
+    }
+    for (size_t i = 0; error == 0 && i < copy->grant_count; i++) {
+        error = copy_register_one(copy, &copy->grants[i], deadline_ns);
+    }
+    return error;
+}
+
+static void copy_free(struct fork_copy *copy)
+{
+    if (copy->fd >= 0) {
+        close(copy->fd);
+    }
+    if (copy->wake_fd >= 0) {
+        close(copy->wake_fd);
+    }
+    buffer_deinit(&copy->in);
+    free(copy->grants);
+    free(copy);
+}
+
+/* ---- the three steps, for one client ---- */
+
+/* Leaves the client locked and with a copy; the copy's error is also returned. */
+static int client_prepare(hf_client *client)
+{
+    int error = 0;
+    for (struct list *link = client->fork_hooks.next; link != &client->fork_hooks;
+         link = link->next) {
+        int result = list_entry(link, struct client_fork_hook, link)
+                         ->prepare(list_entry(link, struct client_fork_hook, link));
+        error = error == 0 ? result : error;
+    }
+    pthread_mutex_lock(&client->open_lock);
+    pthread_mutex_lock(&client->lock);
+    struct fork_copy *copy = calloc(1, sizeof(*copy));
+    client->fork_copy = copy;
+    if (copy == NULL) {
+        return -ENOMEM;
+    }
+    copy->fd = -1;
+    copy->wake_fd = -1;
+    buffer_init(&copy->in, 2 * (WIRE_LENGTH_BYTES + WIRE_FRAME_MAX));
+    if (error == 0) {
+        error = client->error != 0 ? -ENOTCONN : copy_fill(client, copy);
+    }
+    copy->error = error;
+    /* A connection that is over already is over in the child, and no reason not to fork. */
+    return client->error != 0 ? 0 : error;
+}
+
+static void client_parent(hf_client *client)
+{
+    if (client->fork_copy != NULL) {
+        copy_free(client->fork_copy);
+        client->fork_copy = NULL;
+    }
+    pthread_mutex_unlock(&client->lock);
+    pthread_mutex_unlock(&client->open_lock);
+    for (struct list *link = client->fork_hooks.next; link != &client->fork_hooks;
+         link = link->next) {
+        struct client_fork_hook *hook = list_entry(link, struct client_fork_hook, link);
+        hook->parent(hook);
+    }
+}
+
+/* Nothing of the parent's connection is the child's. */
+static void forget_connection(hf_client *client)
+{
+    close(client->fd);
+    close(client->wake_fd);
+    buffer_deinit(&client->out);
+    buffer_deinit(&client->in);
+    client->out_total = 0;
+    client->out_sent = 0;
+    client->write_pending = false;
+    client->stats = (hf_client_stats){0};
+    list_init(&client->armed);
+    list_init(&client->cancellable);
+    struct id_map_node *node = id_map_next(&client->handles, NULL);
+    while (node != NULL) {
+        hf_sync *handle = handle_from_node(node);
+        node = id_map_next(&client->handles, node);
+        list_init(&handle->armed_link);
+        sync_hold_reset(&handle->hold);
+        if (handle->references == 0) {
+            client_reap(client, handle);
+        }
+    }
+}
+
+static void client_child(hf_client *client)
+{
+    struct fork_copy *copy = client->fork_copy;
+    client->fork_copy = NULL;
+    pthread_mutex_init(&client->lock, NULL);
+    pthread_mutex_init(&client->open_lock, NULL);
+    forget_connection(client);
+    int error = copy == NULL ? -ENOMEM : copy->error;
+    client->fd = copy == NULL ? -1 : copy->fd;
+    client->wake_fd = copy == NULL ? -1 : copy->wake_fd;
+    client->error = 0;
+    if (error == 0) {
+        client->number = copy->number;
+        client->core.last_seq = copy->seq;
+        for (size_t i = 0; i < copy->grant_count; i++) {
+            copy->grants[i].handle->hold.grant = copy->grants[i].grant;
+        }
+        client->has_helper = client_start_helper(client) == 0;
+        error = client->has_helper ? 0 : -EAGAIN;
+    } else {
+        client->has_helper = false;
+    }
+    if (copy != NULL) {
+        copy->fd = -1;
+        copy->wake_fd = -1;
+        copy_free(copy);
+    }
+    if (error != 0) {
+        pthread_mutex_lock(&client->lock);
+        client_lost(client, error);
+        pthread_mutex_unlock(&client->lock);
+    }
+    for (struct list *link = client->fork_hooks.next; link != &client->fork_hooks;
+         link = link->next) {
+        struct client_fork_hook *hook = list_entry(link, struct client_fork_hook, link);
+        hook->child(hook);
+    }
+}
+
+/* ---- for all clients ---- */
+
+static hf_client *client_from_registry(struct list *link)
+{
+    return list_entry(link, hf_client, registry_link);
+}
+
+static int prepare_all(void)
+{
+    int error = 0;
+    pthread_mutex_lock(&registry_lock);
+    for (struct list *link = registry.next; link != &registry; link = link->next) {
+        int result = client_prepare(client_from_registry(link));
+        error = error == 0 ? result : error;
+    }
+    return error;
+}
+
+static void parent_all(void)
+{
+    for (struct list *link = registry.next; link != &registry; link = link->next) {
+        client_parent(client_from_registry(link));
+    }
+    pthread_mutex_unlock(&registry_lock);
+}
+
+static void child_all(void)
+{
+    pthread_mutex_init(&registry_lock, NULL);
+    for (struct list *link = registry.next; link != &registry; link = link->next) {
+        client_child(client_from_registry(link));
+    }
+}
+
+static void on_prepare(void)
+{
+    if (prepared++ == 0) {
+        (void)prepare_all(); /* plain fork() cannot fail for it: the child's client reports it */
+    }
+}
+
+static void on_parent(void)
+{
+    if (--prepared == 0) {
+        parent_all();
+    }
+}
+
+static void on_child(void)
+{
+    if (--prepared == 0) {
+        child_all();
+    }
+}
+
+pid_t hf_fork(void)
+{
+    int error = prepare_all();
+    if (error != 0) {
+        parent_all();
+        return error;
+    }
+    prepared = 1;
+    pid_t pid = fork();
+    int fork_errno = errno;
+    prepared = 0;
+    if (pid == 0) {
+        child_all();
+        return 0;
+    }
+    parent_all();
+    return pid < 0 ? -fork_errno : pid;
+}
+
+int fork_register(hf_client *client)
+{
+    pthread_mutex_lock(&registry_lock);
+    int error = pthread_atfork(on_prepare, on_parent, on_child);
+    if (error == 0) {
+        list_append(&registry, &client->registry_link);
+    }
+    pthread_mutex_unlock(&registry_lock);
+    return -error;
+}
+
+void fork_unregister(hf_client *client)
+{
+    pthread_mutex_lock(&registry_lock);
+    list_remove(&client->registry_link);
+    pthread_mutex_unlock(&registry_lock);
+}
+
+void client_add_fork_hook(hf_client *client, struct client_fork_hook *hook)
+{
+    pthread_mutex_lock(&registry_lock);
+    list_append(&client->fork_hooks, &hook->link);
+    pthread_mutex_unlock(&registry_lock);
+}
+
+void client_remove_fork_hook(hf_client *client, struct client_fork_hook *hook)
+{
+    (void)client;
+    pthread_mutex_lock(&registry_lock);
+    list_remove(&hook->link);
+    pthread_mutex_unlock(&registry_lock);
+}
