@@ -1,0 +1,184 @@
+#include "server/peer.h"
+
+#include "server/server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* What a socket of the other end's can still hold is a few reads; more than this is somebody who
+ * goes on sending while refusing to read. */
+#define DRAIN_READS 64
+
+enum read_result {
+    READ_SOMETHING,
+    READ_NOTHING, /* for now */
+    READ_END,
+};
+
+static void keep_name(struct peer *peer, const struct wire_message *hello)
+{
+    if (hello->data_size == 0) {
+        return;
+    }
+    size_t length = hello->data_size;
+    if (length >= sizeof(peer->name)) {
+        length = sizeof(peer->name) - 1;
+    }
+    for (size_t i = 0; i < length; i++) {
+        /* Parentheses frame the name in log lines. */
+        const uint8_t byte = hello->data[i];
+        const bool plain = byte >= 0x20 && byte < 0x7f && byte != '(' && byte != ')';
+        peer->name[i] = plain ? (char)byte : '?';
+    }
+    peer->name[length] = '\0';
+}
+
+static enum wire_reason take_hello(struct peer *peer, const struct wire_message *message)
+{
+    struct hf_server *server = peer->server;
+    if (message->kind != WIRE_HELLO) {
+        return WIRE_REASON_BAD_MESSAGE;
+    }
+    if (message->magic != WIRE_MAGIC) {
+        return WIRE_REASON_BAD_FRAME;
+    }
+    assert(message->wire_version == WIRE_VERSION); /* another_version() came first */
+    keep_name(peer, message);
+    peer->welcomed = true;
+    list_remove(&peer->greeting_link);
+    server_watch_handshakes(server);
+    peer_log(peer, HF_LOG_INFO, "connected", "");
+    peer_send(peer,
+              &(struct wire_message){
+                  .kind = WIRE_WELCOME, .wire_version = WIRE_VERSION, .client = peer->number});
+    return WIRE_REASON_NONE;
+}
+
+/* The HELLO of another version may be laid out otherwise from its third field on, so it is known
+ * by what comes before. */
+static bool another_version(const uint8_t *bytes, size_t size)
+{
+    const struct wire_message ours = {
+        .kind = WIRE_HELLO, .magic = WIRE_MAGIC, .wire_version = WIRE_VERSION};
+    uint8_t hello[WIRE_LENGTH_BYTES + 16];
+    const size_t version_at = WIRE_LENGTH_BYTES + 1 + 4;
+    assert(wire_size(&ours) <= sizeof(hello));
+    wire_encode(&ours, hello);
+    return size >= version_at + 2 &&
+           memcmp(bytes + WIRE_LENGTH_BYTES,
+                  hello + WIRE_LENGTH_BYTES,
+                  version_at - WIRE_LENGTH_BYTES) == 0 &&
+           memcmp(bytes + version_at, hello + version_at, 2) != 0;
+}
+
+static enum wire_reason take_message(struct peer *peer, const struct wire_message *message)
+{
+    if (!peer->welcomed) {
+        return take_hello(peer, message);
+    }
+    if (message->kind == WIRE_HELLO) {
+        return WIRE_REASON_BAD_MESSAGE;
+    }
+    server_trace(peer->server, peer, message, TO_SERVER);
+    return sync_server_input(&peer->server->table, &peer->sync, message);
+}
+
+/* Return: the bytes of whole frames at the beginning of @bytes, all handled unless the peer was
+ * cut off. */
+static size_t take_frames(struct peer *peer, const uint8_t *bytes, size_t size)
+{
+    const size_t frame_limit = peer->server->settings.limits.frame_bytes;
+    size_t taken = 0;
+    while (!peer->ended) {
+        if (!peer->welcomed && another_version(bytes + taken, size - taken)) {
+            peer_cut_off(peer, WIRE_REASON_BAD_VERSION);
+            break;
+        }
+        struct wire_message message;
+        size_t frame = 0;
+        enum wire_reason reason = WIRE_REASON_NONE;
+        switch (
+            wire_decode(bytes + taken, size - taken, frame_limit, TO_SERVER, &message, &frame)) {
+        case WIRE_OK:
+            reason = take_message(peer, &message);
+            break;
+        case WIRE_INCOMPLETE:
+            return taken;
+        case WIRE_TOO_LONG:
+            reason = WIRE_REASON_FRAME_TOO_LONG;
+            break;
+        case WIRE_MALFORMED:
+            reason = WIRE_REASON_BAD_FRAME;
+            break;
+        }
+        if (reason != WIRE_REASON_NONE) {
+            peer_cut_off(peer, reason);
+        }
+        taken += frame;
+    }
+    return taken;
+}
+
+/* What is new is read behind the place for what was left, so that nothing is copied as long as
+ * frames arrive whole. */
+static enum read_result read_once(struct peer *peer)
+{
+    uint8_t *const fresh = peer->server->scratch + PEER_SCRATCH_BYTES - PEER_READ_BYTES;
+    const ssize_t size = peer->is_socket ? recv(peer->fd, fresh, PEER_READ_BYTES, MSG_DONTWAIT)
+                                         : read(peer->fd, fresh, PEER_READ_BYTES);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return READ_NOTHING;
+    }
+    if (size <= 0) {
+        return READ_END;
+    }
+
+    const size_t left = peer->input.length;
+    uint8_t *const begin = fresh - left;
+    if (left > 0) {
+        memcpy(begin, buffer_data(&peer->input), left);
+        buffer_consume(&peer->input, left);
+    }
+    const size_t whole = left + (size_t)size;
+    const size_t taken = take_frames(peer, begin, whole);
+    if (!peer->ended && taken < whole &&
+        buffer_append(&peer->input, begin + taken, whole - taken) != 0) {
+        peer_cut_off(peer, WIRE_REASON_NO_MEMORY);
+    }
+    return READ_SOMETHING;
+}
+
+void peer_drain(struct peer *peer)
+{
+    for (int i = 0; i < DRAIN_READS && !peer->ended; i++) {
+        if (read_once(peer) != READ_SOMETHING) {
+            break;
+        }
+    }
+    peer_left(peer);
+}
+
+void peer_on_event(struct peer *peer, int status, int events)
+{
+    if (peer->ended) {
+        return;
+    }
+    if (status < 0) {
+        /* The socket has an error, and libuv no longer watches it. */
+        peer->watched = 0;
+        peer->send_failed = true;
+        peer_forget_output(peer);
+        peer_drain(peer);
+        return;
+    }
+    if ((events & UV_WRITABLE) != 0 && peer->blocked) {
+        peer->blocked = false;
+        peer_flush(peer);
+    }
+    if ((events & UV_READABLE) != 0 && !peer->ended && read_once(peer) == READ_END) {
+        peer_left(peer);
+    }
+}

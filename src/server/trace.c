@@ -1,0 +1,57 @@
+#include "server/server.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+
+static const char *remark_to_server(const struct wire_message *message)
+{
+    switch (message->kind) {
+    case WIRE_ACQUIRE:
+        if (message->mode == HF_INVALID) {
+            return "opens";
+        }
+        return (message->flags & WIRE_NOWAIT) != 0 ? "no wait" : "";
+    case WIRE_RELEASE:
+        return (message->flags & WIRE_CLOSE) != 0 ? "closes" : "";
+    default:
+        return "";
+    }
+}
+
+static const char *remark_to_client(const struct wire_message *message, char *room, size_t size)
+{
+    if (message->kind != WIRE_GRANT) {
+        return "";
+    }
+    if ((message->flags & WIRE_DENIED) != 0) {
+        snprintf(room, size, "DENIED %s", wire_reason_text(message->reason));
+        return room;
+    }
+    return (message->flags & WIRE_OWNER_DIED) != 0 ? "owner died" : "";
+}
+
+void server_trace(const struct hf_server *server, const struct peer *peer,
+                  const struct wire_message *message, enum wire_direction direction)
+{
+    if (server->settings.trace == NULL || message->kind < WIRE_ACQUIRE) {
+        return; /* the handshake is no part of the protocol of handles */
+    }
+    char room[64];
+    const bool has_value = (message->flags & WIRE_VALUE) != 0 &&
+                           (message->kind == WIRE_RELEASE || message->kind == WIRE_GRANT);
+    const hf_trace_event event = {
+        .time_ns = clock_now_ns(),
+        .client = peer->number,
+        .client_name = peer->name,
+        .to_server = direction == TO_SERVER,
+        .message = wire_kind_name(message->kind),
+        .id = message->id,
+        .mode = (hf_mode)message->mode,
+        .grant = message->grant,
+        .value_size = has_value ? message->data_size : 0,
+        .remark = direction == TO_SERVER ? remark_to_server(message)
+                                         : remark_to_client(message, room, sizeof(room)),
+    };
+    server->settings.trace(server->settings.trace_context, &event);
+}

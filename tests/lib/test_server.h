@@ -1,0 +1,51 @@
+/*
+ * A server inside the test: in a folder of its own, with its log kept. When it ends it is
+ * checked that no descriptor and no file is left.
+ */
+#ifndef HF_TESTS_LIB_TEST_SERVER_H
+#define HF_TESTS_LIB_TEST_SERVER_H
+
+#include <holdfast/server.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#define TEST_LOG_LINES 256
+
+struct test_server {
+    hf_server_config config; /* change it between init and start */
+    hf_server *server;
+    char folder[64];
+    char path[80];
+    char address[96];
+    int descriptors_before;
+    pthread_mutex_t mutex;
+    char log[TEST_LOG_LINES][256]; /* under mutex: the last lines */
+    size_t log_count;              /* under mutex */
+};
+
+/* Make the folder and a configuration that listens in it, at log level INFO. */
+void test_server_init(struct test_server *test);
+
+/* hf_server_new(), and hf_server_start() in start. */
+void test_server_new(struct test_server *test);
+void test_server_start(struct test_server *test);
+
+/* Free the server; the test fails if anything of it is left. */
+void test_server_deinit(struct test_server *test);
+
+/* Was a line logged that has @part in it? */
+bool test_server_logged(struct test_server *test, const char *part);
+
+/* That, or the test fails and shows the log. */
+void test_server_expect_log(struct test_server *test, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+hf_server_stats test_server_stats(struct test_server *test);
+
+/* Descriptors that this process has open. */
+int test_count_descriptors(void);
+
+/* "plain", "asan" or "tsan": some things cannot be measured under the sanitizers. */
+bool test_is_plain(void);
+
+#endif
