@@ -197,7 +197,9 @@ static void finish_waiter(struct sync_client *client, struct sync_hold *hold,
     list_remove(&waiter->link);
     waiter->state = state;
     waiter->result = result;
-    client->wake(client->context, waiter);
+    if (waiter != client->caller) {
+        client->wake(client->context, waiter);
+    }
 }
 
 /* The first waiter gets the hold, which allows it: from here on its thread is a user. */
@@ -301,7 +303,9 @@ void sync_hold_acquire(struct sync_client *client, struct sync_hold *hold,
     }
     waiter->upgrades = false;
     queue_waiter(hold, waiter);
+    client->caller = waiter;
     pump(client, hold, now_ns);
+    client->caller = NULL;
 }
 
 void sync_hold_upgrade(struct sync_client *client, struct sync_hold *hold,
@@ -322,7 +326,9 @@ void sync_hold_upgrade(struct sync_client *client, struct sync_hold *hold,
     }
     waiter->upgrades = true;
     queue_waiter(hold, waiter);
+    client->caller = waiter;
     pump(client, hold, now_ns);
+    client->caller = NULL;
 }
 
 void sync_hold_give_up(struct sync_client *client, struct sync_hold *hold,

@@ -21,8 +21,9 @@ struct sync_waiter;
 
 /* What a connection gives its holds. */
 struct sync_client {
-    uint64_t quantum_ns; /* 0: no batching */
-    uint32_t last_seq;   /* numbers ACQUIREs */
+    uint64_t quantum_ns;        /* 0: no batching */
+    uint32_t last_seq;          /* numbers ACQUIREs */
+    struct sync_waiter *caller; /* whose thread is in the call now: it is not woken */
     /* Queue a message to the server. A failure shows up later as sync_hold_disconnect(). */
     void (*send)(void *context, const struct wire_message *message);
     /* waiter->state has become final; its thread may go on, and the waiter may be gone
