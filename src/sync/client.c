@@ -92,7 +92,7 @@ static void gate_set(struct sync_hold *hold)
 {
     uint64_t open = 0;
     if (!recall_in_force(hold) && list_is_empty(&hold->waiters) && !hold->owner_died &&
-        !hold->closing && !is_dead(hold)) {
+        !hold->changed && !hold->closing && !is_dead(hold)) {
         open = (hold->mode >= HF_SHARED ? SYNC_READ_OK : 0) |
                (hold->mode == HF_EXCLUSIVE ? SYNC_WRITE_OK : 0);
     }
@@ -198,7 +198,9 @@ static void finish_waiter(struct sync_client *client, struct sync_hold *hold,
     list_remove(&waiter->link);
     waiter->state = state;
     waiter->result = result;
-    client->wake(client->context, waiter);
+    if (waiter != client->caller) {
+        client->wake(client->context, waiter);
+    }
 }
 
 /* The first waiter gets the hold, which allows it: from here on its thread is a user. */
@@ -206,8 +208,9 @@ static void admit(struct sync_client *client, struct sync_hold *hold, struct syn
 {
     int result = HF_UNCHANGED;
     bool wrote_meanwhile = waiter->upgrades && waiter->local_writes != hold->local_writes;
-    if (waiter->epoch != hold->epoch || wrote_meanwhile) {
+    if (hold->changed || waiter->epoch != hold->epoch || wrote_meanwhile) {
         result |= HF_CHANGED;
+        hold->changed = false;
     }
     if (hold->owner_died) {
         result |= HF_OWNER_DIED;
@@ -302,7 +305,9 @@ void sync_hold_acquire(struct sync_client *client, struct sync_hold *hold,
     }
     waiter->upgrades = false;
     queue_waiter(hold, waiter);
+    client->caller = waiter;
     pump(client, hold, now_ns);
+    client->caller = NULL;
 }
 
 void sync_hold_upgrade(struct sync_client *client, struct sync_hold *hold,
@@ -323,7 +328,9 @@ void sync_hold_upgrade(struct sync_client *client, struct sync_hold *hold,
     }
     waiter->upgrades = true;
     queue_waiter(hold, waiter);
+    client->caller = waiter;
     pump(client, hold, now_ns);
+    client->caller = NULL;
 }
 
 void sync_hold_give_up(struct sync_client *client, struct sync_hold *hold,
@@ -490,6 +497,7 @@ static bool on_grant(struct sync_client *client, struct sync_hold *hold,
     } else {
         if (message->version != hold->version) {
             hold->epoch++;
+            hold->changed = true;
             if (!has_value) {
                 hold->value_size = 0; /* there is none any more */
             } else if (keep_value(hold, message->data, message->data_size) != 0) {
@@ -641,6 +649,7 @@ void sync_hold_reset(struct sync_hold *hold)
     hold->outstanding = false;
     hold->canceled = false;
     hold->owner_died = false;
+    hold->changed = false;
     hold->eager = false;
     hold->lingering = false;
     hold->gave_back_ns = 0;
@@ -662,7 +671,8 @@ void sync_hold_check(const struct sync_hold *hold)
     assert((word & SYNC_READ_OK) == 0 || hold->mode >= HF_SHARED);
     assert((word & SYNC_WRITE_OK) == 0 || hold->mode == HF_EXCLUSIVE);
     assert((word & (SYNC_READ_OK | SYNC_WRITE_OK)) == 0 ||
-           (!waiters && !recall_in_force(hold) && !dead && !hold->closing));
+           (!waiters && !recall_in_force(hold) && !dead && !hold->closing && !hold->changed &&
+            !hold->owner_died));
     assert((word & SYNC_ATTENTION) != 0 || (!waiters && !recall_in_force(hold) && !dead));
     assert((word & SYNC_DIRTY) == 0 || writer);
     assert(hold->mode == HF_INVALID || hold->grant != 0);

@@ -21,8 +21,9 @@ struct sync_waiter;
 
 /* What a connection gives its holds. */
 struct sync_client {
-    uint64_t quantum_ns; /* 0: no batching */
-    uint32_t last_seq;   /* numbers ACQUIREs */
+    uint64_t quantum_ns;        /* 0: no batching */
+    uint32_t last_seq;          /* numbers ACQUIREs */
+    struct sync_waiter *caller; /* whose thread is in the call now: it is not woken */
     /* Queue a message to the server. A failure shows up later as sync_hold_disconnect(). */
     void (*send)(void *context, const struct wire_message *message);
     /* waiter->state has become final; its thread may go on, and the waiter may be gone
@@ -91,6 +92,7 @@ struct sync_hold {
     bool canceled;                 /* and a CANCEL was sent after it */
     bool lock_only;                /* a pure lock: no value, no reference */
     bool owner_died;               /* the next user is to be told */
+    bool changed;                  /* the same, of the epoch's last move */
     bool closing;                  /* closed; waits for the answer to a canceled ACQUIRE */
     bool eager;                    /* came back at once after the last recall: batching pays */
     bool lingering;                /* recalled, within the quantum, gate still open */
