@@ -1,6 +1,7 @@
 #include "harness.h"
 
 #include <assert.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
@@ -197,6 +198,37 @@ bool bench_fail(const char *format, ...)
     fputs("\n", stderr);
     va_end(arguments);
     return false;
+}
+
+/* Those that there were at the first call, which main() makes before there are threads. */
+static cpu_set_t all_cpus(void)
+{
+    static cpu_set_t all;
+    if (CPU_COUNT(&all) == 0 && sched_getaffinity(0, sizeof(all), &all) != 0) {
+        CPU_SET(0, &all);
+    }
+    return all;
+}
+
+void bench_use_one_cpu(unsigned number)
+{
+    const cpu_set_t all = all_cpus();
+    unsigned left = number % (unsigned)CPU_COUNT(&all);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &all) && left-- == 0) {
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            sched_setaffinity(0, sizeof(one), &one);
+            return;
+        }
+    }
+}
+
+void bench_use_all_cpus(void)
+{
+    const cpu_set_t all = all_cpus();
+    sched_setaffinity(0, sizeof(all), &all);
 }
 
 uint64_t bench_thread_ns(void)

@@ -93,6 +93,11 @@ bool bench_write_json(const struct bench *bench, FILE *file);
 /* One line on standard error: what could not be done. Always false, for `return`. */
 bool bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Keep this process, and those it forks from now on, on one of its CPUs, the @number-th; or let
+ * them run on all again. Of the calling thread only, where there are several. */
+void bench_use_one_cpu(unsigned number);
+void bench_use_all_cpus(void);
+
 /* CPU time of the calling thread: what an operation costs that makes no system call, whoever
  * else is using this machine. */
 uint64_t bench_thread_ns(void);

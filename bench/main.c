@@ -161,6 +161,7 @@ int main(int argc, char **argv)
         bench_fail("%s: %s", json_path, strerror(errno));
         return EXIT_CANNOT_RUN;
     }
+    bench_use_all_cpus();
     bool done = run_wanted(&bench, argv + optind, argc - optind);
     if (json != NULL) {
         const bool written = bench_write_json(&bench, json);

@@ -237,28 +237,11 @@ struct reader {
     double result;
 };
 
-/* A CPU for each: two threads that take turns on one do not get into each other's way. */
-static void take_a_cpu(unsigned number)
-{
-    cpu_set_t allowed, mine;
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) {
-        return;
-    }
-    unsigned seen = 0;
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (CPU_ISSET(cpu, &allowed) && seen++ == number) {
-            CPU_ZERO(&mine);
-            CPU_SET(cpu, &mine);
-            pthread_setaffinity_np(pthread_self(), sizeof(mine), &mine);
-            return;
-        }
-    }
-}
-
 static void *reader_main(void *context)
 {
     struct reader *reader = context;
-    take_a_cpu(reader->number);
+    /* A CPU for each: two threads that take turns on one do not get into each other's way. */
+    bench_use_one_cpu(reader->number);
     atomic_fetch_add(reader->ready, 1);
     while (atomic_load(reader->ready) < READERS) {
         sched_yield();
