@@ -23,15 +23,23 @@
 
 #define CONNECTIONS 64
 #define UNDER_WAY 32 /* requests of one connection, at most */
-#define GRANTS 200000
 #define TIMEOUT_MS 10000
 #define INPUT_BYTES 16384
 #define OUTPUT_BYTES 8192
+
+/* What the clients do. */
+struct grants_kind {
+    const char *name;
+    uint64_t grants; /* in a round */
+    unsigned under_way;
+    bool contested;
+};
 
 struct connection {
     int socket;
     uint64_t number;
     uint32_t last_seq;
+    unsigned answers;         /* of the yardstick */
     uint64_t left[UNDER_WAY]; /* grants still to get in this round, for each handle */
     uint64_t grant[UNDER_WAY];
     uint8_t input[INPUT_BYTES];
@@ -42,8 +50,10 @@ struct connection {
 
 struct driver {
     struct connection connections[CONNECTIONS];
+    unsigned active; /* connections with requests under way, the first ones */
     unsigned under_way;
     bool contested; /* one handle for all; else each connection has its own */
+    bool yardstick;
     int epoll;
     uint64_t outstanding; /* grants still to get in this round */
 };
@@ -89,24 +99,26 @@ static void put_acquire(const struct driver *driver, struct connection *connecti
                                        .mode = HF_EXCLUSIVE});
 }
 
+/* Which of the connection's requests this answers. The yardstick's answers are all alike, and come
+ * in the order of the requests. */
+static unsigned granted_slot(const struct driver *driver, struct connection *connection,
+                             const struct wire_message *message)
+{
+    if (driver->yardstick) {
+        return connection->answers++ % driver->under_way;
+    }
+    return driver->contested ? 0 : (unsigned)message->id.object;
+}
+
 static bool on_grant(struct driver *driver, struct connection *connection,
                      const struct wire_message *message)
 {
-    const unsigned slot = driver->contested ? 0 : (unsigned)message->id.object;
-    if ((message->flags & WIRE_DENIED) != 0 || slot >= driver->under_way) {
-        return bench_fail("the server denied a request: %s", wire_reason_text(message->reason));
+    const unsigned slot = granted_slot(driver, connection, message);
+    if ((message->flags & WIRE_DENIED) != 0 || slot >= driver->under_way ||
+        connection->left[slot] == 0) {
+        return bench_fail("not what was asked for: %s", wire_reason_text(message->reason));
     }
     connection->grant[slot] = message->grant;
-    /* The yardstick calls every handle 0. */
-    for (unsigned i = 0; connection->left[slot] == 0 && i < driver->under_way; i++) {
-        if (connection->left[i] > 0) {
-            connection->left[slot]++;
-            connection->left[i]--;
-        }
-    }
-    if (connection->left[slot] == 0) {
-        return bench_fail("a grant that nobody asked for");
-    }
     driver->outstanding--;
     if (--connection->left[slot] > 0) {
         put_release(driver, connection, slot);
@@ -194,11 +206,14 @@ static bool say_hello(struct connection *connection)
 
 /* ---- all of them ---- */
 
-static bool driver_init(struct driver *driver, const int *sockets, unsigned under_way,
-                        bool contested)
+static bool driver_init(struct driver *driver, const int *sockets, const struct grants_kind *kind,
+                        bool yardstick)
 {
-    driver->under_way = under_way;
-    driver->contested = contested;
+    driver->under_way = kind->under_way;
+    /* One handle is with one client at a time, so the yardstick has one message under way. */
+    driver->active = kind->contested && yardstick ? 1 : CONNECTIONS;
+    driver->contested = kind->contested && !yardstick;
+    driver->yardstick = yardstick;
     driver->outstanding = 0;
     driver->epoll = epoll_create1(EPOLL_CLOEXEC);
     for (unsigned i = 0; driver->epoll >= 0 && i < CONNECTIONS; i++) {
@@ -207,6 +222,7 @@ static bool driver_init(struct driver *driver, const int *sockets, unsigned unde
         connection->socket = sockets[i];
         connection->number = i;
         connection->last_seq = 0;
+        connection->answers = 0;
         connection->input_size = 0;
         connection->output_size = 0;
         if (epoll_ctl(driver->epoll, EPOLL_CTL_ADD, sockets[i], &event) != 0) {
@@ -238,12 +254,12 @@ static bool drain(struct driver *driver)
 }
 
 /* The first grants: nothing is held yet. The yardstick expects a RELEASE with each ACQUIRE. */
-static bool first_round(struct driver *driver, bool yardstick)
+static bool first_round(struct driver *driver)
 {
-    for (unsigned i = 0; i < CONNECTIONS; i++) {
+    for (unsigned i = 0; i < driver->active; i++) {
         struct connection *connection = &driver->connections[i];
         for (unsigned slot = 0; slot < driver->under_way; slot++) {
-            if (yardstick) {
+            if (driver->yardstick) {
                 put_release(driver, connection, slot);
             }
             put_acquire(driver, connection, slot);
@@ -260,11 +276,11 @@ static bool first_round(struct driver *driver, bool yardstick)
 /* At least @grants grants, the same number for each handle. */
 static bool driver_round(struct driver *driver, uint64_t grants, double *grants_per_second)
 {
-    const uint64_t requests = (uint64_t)CONNECTIONS * driver->under_way;
+    const uint64_t requests = (uint64_t)driver->active * driver->under_way;
     const uint64_t each = (grants + requests - 1) / requests;
     const uint64_t begin = clock_now_ns();
     driver->outstanding = each * requests;
-    for (unsigned i = 0; i < CONNECTIONS; i++) {
+    for (unsigned i = 0; i < driver->active; i++) {
         struct connection *connection = &driver->connections[i];
         for (unsigned slot = 0; slot < driver->under_way; slot++) {
             if (!driver->contested) {
@@ -286,12 +302,6 @@ static bool driver_round(struct driver *driver, uint64_t grants, double *grants_
 
 /* ---- the rows ---- */
 
-struct grants_kind {
-    const char *name;
-    unsigned under_way;
-    bool contested;
-};
-
 static uint64_t server_messages(const hf_server_stats *stats)
 {
     return stats->acquires + stats->releases + stats->cancels + stats->grants + stats->denials +
@@ -299,9 +309,8 @@ static uint64_t server_messages(const hf_server_stats *stats)
 }
 
 static bool run_rounds(struct bench *bench, struct bench_row *row, struct driver *subject,
-                       struct driver *yardstick, const struct server_child *server)
+                       struct driver *yardstick, const struct server_child *server, uint64_t grants)
 {
-    const uint64_t grants = bench_scale(bench, GRANTS);
     struct bench_series series = {0};
     struct server_report before, after;
     for (unsigned i = 0; i < CONNECTIONS; i++) {
@@ -309,8 +318,7 @@ static bool run_rounds(struct bench *bench, struct bench_row *row, struct driver
             return false;
         }
     }
-    if (!first_round(subject, false) || !first_round(yardstick, true) ||
-        !server_child_report(server, &before)) {
+    if (!first_round(subject) || !first_round(yardstick) || !server_child_report(server, &before)) {
         return false;
     }
     for (unsigned round = 0; round < bench->rounds; round++) {
@@ -340,9 +348,11 @@ static bool measure_grants(struct bench *bench, const struct grants_kind *kind)
     if (done) {
         done = echo_start(&echo, CONNECTIONS);
         if (done) {
-            done = driver_init(&subject, server.sockets, kind->under_way, kind->contested) &&
-                   driver_init(&yardstick, echo.sockets, kind->under_way, false) &&
-                   run_rounds(bench, &row, &subject, &yardstick, &server);
+            done =
+                driver_init(&subject, server.sockets, kind, false) &&
+                driver_init(&yardstick, echo.sockets, kind, true) &&
+                run_rounds(
+                    bench, &row, &subject, &yardstick, &server, bench_scale(bench, kind->grants));
             close(subject.epoll);
             close(yardstick.epoll);
             done = echo_end(&echo) && done;
@@ -358,9 +368,9 @@ static bool measure_grants(struct bench *bench, const struct grants_kind *kind)
 bool bench_sync_grants(struct bench *bench)
 {
     static const struct grants_kind kinds[] = {
-        {"64 connections, own handles, 1 under way", 1, false},
-        {"64 connections, own handles, 32 under way", UNDER_WAY, false},
-        {"64 connections queue for one handle", 1, true},
+        {"64 connections, own handles, 1 under way", 60000, 1, false},
+        {"64 connections, own handles, 32 under way", 400000, UNDER_WAY, false},
+        {"64 connections queue for one handle", 10000, 1, true},
     };
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (!measure_grants(bench, &kinds[i])) {
