@@ -1,0 +1,61 @@
+#!/bin/sh
+# hf-bench runs, writes JSON that others can read, and counts the messages that the protocol
+# promises. No time decides anything here.
+set -eu
+root=$(cd "$(dirname "$0")/../.." && pwd)
+. "$root/tests/lib/tap.sh"
+bench=${HF_BUILD_DIR:-$root/build}/hf-bench
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+ends_with() { # status, argument...
+    wanted=$1
+    shift
+    status=0
+    "$bench" "$@" >"$work/out" 2>"$work/err" || status=$?
+    cat "$work/out" "$work/err"
+    test "$status" = "$wanted"
+}
+
+# Says whether a Python expression is true of `row`, the row with this name, and of `rows`.
+row_is() { # name, expression
+    python3 - "$work/rows.json" "$1" "$2" <<'PYTHON'
+import json
+import sys
+
+rows = json.load(open(sys.argv[1], encoding="utf-8"))
+row = next(row for row in rows if row["name"] == sys.argv[2])
+print(row)
+sys.exit(0 if eval(sys.argv[3]) else 1)
+PYTHON
+}
+
+expect 'a short look at everything ends well' ends_with 0 --quick --json "$work/rows.json"
+expect 'the rows are JSON' python3 -m json.tool "$work/rows.json"
+
+turns='hand-off, taking turns, batching off'
+expect 'every row has the six members' row_is "$turns" 'all(list(row) == ["name", "value",
+    "unit", "yardstick", "ratio", "messages_per_op"] for row in rows)'
+expect 'no two rows have one name' row_is "$turns" 'len({row["name"] for row in rows}) == len(rows)'
+expect 'every value was measured' row_is "$turns" 'all(row["value"] > 0 for row in rows)'
+
+expect 'a hand-off takes exactly 4 messages' row_is "$turns" 'row["messages_per_op"] == 4'
+expect 'with batching an operation takes less than 0.1' \
+    row_is 'both in a loop, batching on' 'row["messages_per_op"] < 0.1'
+for mode in EXCLUSIVE SHARED; do
+    expect "a handle held $mode is used without messages" \
+        row_is "held $mode, acquire+release" 'row["messages_per_op"] == 0'
+done
+expect 'two reader threads send none either' \
+    row_is 'held SHARED, 2 reader threads, per thread' 'row["messages_per_op"] == 0'
+expect 'a grant and its release take 3 messages' \
+    row_is '64 connections, own handles, 1 under way' 'row["messages_per_op"] == 3'
+
+expect 'one part can be run alone' ends_with 0 --quick sync/held
+expect 'an unknown group is refused' ends_with 2 --quick no-such-group
+expect 'an unknown part is refused' ends_with 2 --quick sync/no-such-part
+expect 'an unknown option is refused' ends_with 2 --no-such-option
+expect 'a number of rounds that is none is refused' ends_with 2 --rounds 7x
+expect 'a file that cannot be written is complained of' \
+    ends_with 1 --quick --json "$work/no/such/folder" sync/held
+finish
