@@ -88,6 +88,7 @@ static int try_lock(struct listener *listener, struct fork_guard *guard)
                    0 &&
                is_same_file(&opened, &named)) {
         listener->lock_fd = fd;
+        listener->lock_file = opened;
         return 1;
     }
     fork_guard_close(guard, fd);
@@ -188,21 +189,24 @@ int listener_open(struct listener *listener, struct fork_guard *guard, const cha
     return result;
 }
 
-void listener_close(struct listener *listener, struct fork_guard *guard)
+/* Remove a file that is still the one we made. */
+static void remove_own(const struct listener *listener, const char *name, const struct stat *own)
 {
     struct stat found;
-    if (listener->socket_file.st_ino != 0 &&
-        fstatat(listener->folder_fd, listener->socket_name, &found, AT_SYMLINK_NOFOLLOW) == 0 &&
-        is_same_file(&found, &listener->socket_file)) {
-        unlinkat(listener->folder_fd, listener->socket_name, 0);
+    if (own->st_ino != 0 && fstatat(listener->folder_fd, name, &found, AT_SYMLINK_NOFOLLOW) == 0 &&
+        is_same_file(&found, own)) {
+        unlinkat(listener->folder_fd, name, 0);
     }
+}
+
+void listener_close(struct listener *listener, struct fork_guard *guard)
+{
+    remove_own(listener, listener->socket_name, &listener->socket_file);
     listener->fd = fork_guard_close(guard, listener->fd);
-    if (listener->lock_fd >= 0) {
-        /* First the name, then the lock: whoever takes the lock afterwards sees that the file is
-         * not the one with the name any more, and tries again. */
-        unlinkat(listener->folder_fd, listener->lock_name, 0);
-    }
+    /* First the name, then the lock: whoever takes the lock afterwards sees that the file is not
+     * the one with the name any more, and tries again. */
+    remove_own(listener, listener->lock_name, &listener->lock_file);
     listener->lock_fd = fork_guard_close(guard, listener->lock_fd);
     listener->folder_fd = fork_guard_close(guard, listener->folder_fd);
-    listener->socket_file = (struct stat){0};
+    listener->socket_file = listener->lock_file = (struct stat){0};
 }

@@ -13,7 +13,8 @@ struct listener {
     int fd;        /* the listening socket; -1: none */
     int folder_fd; /* where both files are, whatever becomes of the working directory */
     int lock_fd;
-    struct stat socket_file; /* to know it again before it is removed */
+    struct stat lock_file; /* to know them again before they are removed */
+    struct stat socket_file;
     char socket_name[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
     char lock_name[sizeof(((struct sockaddr_un *)NULL)->sun_path) + sizeof(".lock")];
 };

@@ -38,15 +38,17 @@ void peer_write(struct peer *peer)
     if (size == 0) {
         return;
     }
+    /* Counted as gone beforehand: whoever has read them finds them not waiting any more. */
+    change_unsent(peer->server, 0, size);
     const ssize_t sent = send_now(peer, buffer_data(&peer->output), size);
+    if (sent > 0) {
+        buffer_consume(&peer->output, (size_t)sent);
+    }
+    change_unsent(peer->server, peer->output.length, 0);
     if (sent < 0 && errno != EAGAIN) {
         peer->send_failed = true;
         peer_forget_output(peer);
         return;
-    }
-    if (sent > 0) {
-        buffer_consume(&peer->output, (size_t)sent);
-        change_unsent(peer->server, 0, (size_t)sent);
     }
     peer->blocked = peer->output.length > 0;
     if (!peer->ended) {
