@@ -8,7 +8,7 @@
  * call.
  *
  * Names, flags and rules are those of POSIX and Linux; results are int, ssize_t or off_t and
- * errors negative errno values, the same ones that Linux gives. errno itself is not touched.
+ * errors negative errno values, the same ones that Linux gives. errno itself says nothing.
  * Every function may be called from any thread, none from a signal handler. Any of them may
  * block while another client finishes its operation on the same file or directory, and fails
  * with -ENOTCONN once the connection is gone.
