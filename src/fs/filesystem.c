@@ -18,11 +18,8 @@ static int prepare_fork(struct client_fork_hook *hook)
 {
     struct hf_fs *fs = fs_of(hook);
     gate_close(&fs->gate);
-    int result = open_files_share(fs);
-    if (result < 0) {
-        gate_open(&fs->gate);
-    }
-    return result;
+    /* On failure too the gate stays closed: a plain fork() goes on without the server. */
+    return open_files_share(fs);
 }
 
 static void after_fork_in_parent(struct client_fork_hook *hook)
