@@ -1,0 +1,226 @@
+/*
+ * The public functions of the filesystem: they check what can be checked without looking, and
+ * pass the gate.
+ */
+#include "fs/filesystem.h"
+#include "fs/inode.h"
+#include "mounts/direct/direct.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+
+/* Until mounts come from a table at the server, there is one. */
+#define ROOT_MOUNT_NUMBER 1
+
+/* Each cached inode of a direct mount keeps a descriptor of the host open. */
+#define INODES_MIN 64
+#define INODES_MAX 4096
+
+#define OPEN_FLAGS (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY | O_CLOEXEC)
+
+/* A quarter of the descriptors this process may have, the rest is for open files and for the
+ * process itself. */
+static size_t inode_limit(void)
+{
+    struct rlimit descriptors;
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) < 0 || descriptors.rlim_cur / 4 > INODES_MAX) {
+        return INODES_MAX;
+    }
+    return descriptors.rlim_cur / 4 < INODES_MIN ? INODES_MIN : descriptors.rlim_cur / 4;
+}
+
+int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out)
+{
+    struct mount *mount;
+
+    if (client == NULL || out == NULL || config == NULL || config->size != sizeof *config ||
+        config->root == NULL) {
+        return -EINVAL;
+    }
+    int result = direct_mount_new(config->root, ROOT_MOUNT_NUMBER, &mount);
+    if (result < 0) {
+        return result;
+    }
+    return fs_new(client, mount, inode_limit(), out);
+}
+
+hf_fs *hf_fs_detach(hf_fs *fs)
+{
+    if (fs != NULL) {
+        fs_free(fs);
+    }
+    return NULL;
+}
+
+/* For operations with a path, which may add inodes: begin with room for them. */
+static void enter_with_room(hf_fs *fs)
+{
+    gate_enter(&fs->gate);
+    inodes_trim(fs);
+}
+
+int hf_open(hf_fs *fs, const char *path, int flags, mode_t mode)
+{
+    if ((flags & ~OPEN_FLAGS) != 0 || (flags & O_ACCMODE) == O_ACCMODE ||
+        (flags & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY)) {
+        return -EINVAL;
+    }
+    if (path == NULL) {
+        return -EFAULT;
+    }
+    enter_with_room(fs);
+    int result = fs_open(fs, path, flags, mode);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_close(hf_fs *fs, int fd)
+{
+    gate_enter(&fs->gate);
+    int result = fs_close(fs, fd);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_dup(hf_fs *fs, int fd)
+{
+    gate_enter(&fs->gate);
+    int result = fs_duplicate(fs, fd);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+ssize_t hf_read(hf_fs *fs, int fd, void *buffer, size_t size)
+{
+    gate_enter(&fs->gate);
+    ssize_t result = fs_read(fs, fd, buffer, size);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+ssize_t hf_write(hf_fs *fs, int fd, const void *buffer, size_t size)
+{
+    gate_enter(&fs->gate);
+    ssize_t result = fs_write(fs, fd, buffer, size);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+ssize_t hf_pread(hf_fs *fs, int fd, void *buffer, size_t size, off_t offset)
+{
+    gate_enter(&fs->gate);
+    ssize_t result = fs_read_at(fs, fd, buffer, size, offset);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+ssize_t hf_pwrite(hf_fs *fs, int fd, const void *buffer, size_t size, off_t offset)
+{
+    gate_enter(&fs->gate);
+    ssize_t result = fs_write_at(fs, fd, buffer, size, offset);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+off_t hf_lseek(hf_fs *fs, int fd, off_t offset, int whence)
+{
+    gate_enter(&fs->gate);
+    off_t result = fs_seek(fs, fd, offset, whence);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_readdir(hf_fs *fs, int fd, hf_dirent *out)
+{
+    if (out == NULL) {
+        return -EFAULT;
+    }
+    gate_enter(&fs->gate);
+    int result = fs_read_directory(fs, fd, out);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+static int stat_path(hf_fs *fs, const char *path, bool follow, struct stat *out)
+{
+    if (path == NULL || out == NULL) {
+        return -EFAULT;
+    }
+    enter_with_room(fs);
+    int result = fs_stat(fs, path, follow, out);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_stat(hf_fs *fs, const char *path, struct stat *out)
+{
+    return stat_path(fs, path, true, out);
+}
+
+int hf_lstat(hf_fs *fs, const char *path, struct stat *out)
+{
+    return stat_path(fs, path, false, out);
+}
+
+int hf_fstat(hf_fs *fs, int fd, struct stat *out)
+{
+    if (out == NULL) {
+        return -EFAULT;
+    }
+    gate_enter(&fs->gate);
+    int result = fs_stat_file(fs, fd, out);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_truncate(hf_fs *fs, const char *path, off_t size)
+{
+    if (path == NULL) {
+        return -EFAULT;
+    }
+    enter_with_room(fs);
+    int result = fs_truncate(fs, path, size);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_ftruncate(hf_fs *fs, int fd, off_t size)
+{
+    gate_enter(&fs->gate);
+    int result = fs_truncate_file(fs, fd, size);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_mkdir(hf_fs *fs, const char *path, mode_t mode)
+{
+    if (path == NULL) {
+        return -EFAULT;
+    }
+    enter_with_room(fs);
+    int result = fs_make_directory(fs, path, mode);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_unlink(hf_fs *fs, const char *path)
+{
+    if (path == NULL) {
+        return -EFAULT;
+    }
+    enter_with_room(fs);
+    int result = fs_unlink(fs, path);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_rmdir(hf_fs *fs, const char *path)
+{
+    if (path == NULL) {
+        return -EFAULT;
+    }
+    enter_with_room(fs);
+    int result = fs_remove_directory(fs, path);
+    gate_leave(&fs->gate);
+    return result;
+}

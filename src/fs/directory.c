@@ -1,0 +1,365 @@
+/*
+ * Dentries hang in a hash table by name. The order for reading is an array of pointers to
+ * them, made when somebody reads and patched up lazily:
+ *
+ *  - a dentry in the order is not freed before the order is made anew or everything is
+ *    forgotten; a name that goes away stays as an ABSENT one, to be skipped, and takes its
+ *    old place if it comes back, so removing what one reads needs no sorting;
+ *  - a new name makes the order invalid, and the next reader sorts once.
+ *
+ * Invariants:
+ *  1. epoch == 0: no dentries, not complete.
+ *  2. A dentry holds a reference to an inode exactly when it is PRESENT.
+ *  3. There is an order only while complete.
+ */
+#include "fs/directory.h"
+
+#include "fs/inode.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIRECTORY_BUCKETS_MIN 8
+
+/* FNV-1a with a finish that makes all bits depend on all. The same in every client: positions
+ * are made from it. */
+static uint64_t name_hash(const char *name, size_t length)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < length; i++) {
+        hash = (hash ^ (unsigned char)name[i]) * UINT64_C(0x100000001b3);
+    }
+    hash ^= hash >> 32;
+    hash *= UINT64_C(0xd6e8feb86659fd93);
+    hash ^= hash >> 32;
+    return hash;
+}
+
+static unsigned char type_of_mode(mode_t mode)
+{
+    return (unsigned char)IFTODT(mode);
+}
+
+void directory_init(struct directory *directory)
+{
+    *directory = (struct directory){0};
+}
+
+void directory_deinit(struct directory *directory)
+{
+    directory_flush(directory);
+    free(directory->buckets);
+    directory_init(directory);
+}
+
+static void dentry_free(struct dentry *dentry)
+{
+    if (dentry->kind == DENTRY_PRESENT) {
+        inode_unref(dentry->inode);
+    }
+    free(dentry);
+}
+
+void directory_flush(struct directory *directory)
+{
+    for (size_t i = 0; i < directory->bucket_count; i++) {
+        while (directory->buckets[i] != NULL) {
+            struct dentry *dentry = directory->buckets[i];
+            directory->buckets[i] = dentry->next;
+            dentry_free(dentry);
+        }
+    }
+    free(directory->index);
+    directory->index = NULL;
+    directory->index_count = 0;
+    directory->index_valid = false;
+    directory->count = 0;
+    directory->absent_count = 0;
+    directory->epoch = 0;
+    directory->complete = false;
+    directory->searchable = false;
+}
+
+void directory_validate(struct directory *directory, uint64_t epoch)
+{
+    if (directory->epoch != epoch) {
+        directory_flush(directory);
+        directory->epoch = epoch;
+    }
+}
+
+static struct dentry **place_of(const struct directory *directory, const char *name, size_t length,
+                                uint64_t hash)
+{
+    struct dentry **place = &directory->buckets[hash & (directory->bucket_count - 1)];
+    while (*place != NULL) {
+        const struct dentry *dentry = *place;
+        if (dentry->hash == hash && dentry->length == length &&
+            memcmp(dentry->name, name, length) == 0) {
+            break;
+        }
+        place = &(*place)->next;
+    }
+    return place;
+}
+
+struct dentry *directory_find(const struct directory *directory, const char *name, size_t length)
+{
+    if (directory->count == 0) {
+        return NULL;
+    }
+    return *place_of(directory, name, length, name_hash(name, length));
+}
+
+/* Without memory the chains get longer. Return: -ENOMEM only if there is no table at all. */
+static int grow(struct directory *directory)
+{
+    size_t bucket_count =
+        directory->bucket_count == 0 ? DIRECTORY_BUCKETS_MIN : directory->bucket_count * 2;
+    struct dentry **buckets = calloc(bucket_count, sizeof *buckets);
+    if (buckets == NULL) {
+        return directory->bucket_count == 0 ? -ENOMEM : 0;
+    }
+    for (size_t i = 0; i < directory->bucket_count; i++) {
+        while (directory->buckets[i] != NULL) {
+            struct dentry *dentry = directory->buckets[i];
+            directory->buckets[i] = dentry->next;
+            struct dentry **bucket = &buckets[dentry->hash & (bucket_count - 1)];
+            dentry->next = *bucket;
+            *bucket = dentry;
+        }
+    }
+    free(directory->buckets);
+    directory->buckets = buckets;
+    directory->bucket_count = bucket_count;
+    return 0;
+}
+
+/* The dentry of @name, a new one ABSENT. Return: NULL without memory. */
+static struct dentry *find_or_add(struct directory *directory, const char *name, size_t length)
+{
+    assert(length > 0 && length <= UINT8_MAX && directory->epoch != 0);
+    struct dentry *dentry = directory_find(directory, name, length);
+    if (dentry != NULL) {
+        return dentry;
+    }
+    if (directory->count >= directory->bucket_count && grow(directory) < 0) {
+        return NULL;
+    }
+    dentry = calloc(1, sizeof *dentry + length + 1);
+    if (dentry == NULL) {
+        return NULL;
+    }
+    dentry->hash = name_hash(name, length);
+    dentry->kind = DENTRY_ABSENT;
+    dentry->length = (unsigned char)length;
+    memcpy(dentry->name, name, length);
+    struct dentry **bucket = &directory->buckets[dentry->hash & (directory->bucket_count - 1)];
+    dentry->next = *bucket;
+    *bucket = dentry;
+    directory->count++;
+    directory->absent_count++;
+    directory->index_valid = false;
+    return dentry;
+}
+
+static void set_kind(struct directory *directory, struct dentry *dentry, enum dentry_kind kind)
+{
+    directory->absent_count -= dentry->kind == DENTRY_ABSENT;
+    directory->absent_count += kind == DENTRY_ABSENT;
+    if (dentry->kind == DENTRY_PRESENT) {
+        inode_unref(dentry->inode);
+        dentry->inode = NULL;
+    }
+    dentry->kind = kind;
+}
+
+static void unlink_and_free(struct directory *directory, struct dentry **place)
+{
+    struct dentry *dentry = *place;
+    assert(!dentry->indexed);
+    *place = dentry->next;
+    directory->count--;
+    directory->absent_count -= dentry->kind == DENTRY_ABSENT;
+    dentry_free(dentry);
+}
+
+/* Free every ABSENT dentry that is not in the order. */
+static void drop_absent(struct directory *directory)
+{
+    for (size_t i = 0; i < directory->bucket_count; i++) {
+        struct dentry **place = &directory->buckets[i];
+        while (*place != NULL) {
+            if ((*place)->kind == DENTRY_ABSENT && !(*place)->indexed) {
+                unlink_and_free(directory, place);
+            } else {
+                place = &(*place)->next;
+            }
+        }
+    }
+}
+
+void directory_set_present(struct directory *directory, const char *name, size_t length,
+                           struct inode *inode)
+{
+    struct dentry *dentry = find_or_add(directory, name, length);
+    if (dentry == NULL) {
+        directory_flush(directory);
+        return;
+    }
+    inode_ref(inode);
+    set_kind(directory, dentry, DENTRY_PRESENT);
+    dentry->inode = inode;
+    dentry->number = inode->number;
+    dentry->type = type_of_mode(inode->type);
+}
+
+void directory_set_absent(struct directory *directory, const char *name, size_t length)
+{
+    struct dentry *dentry = directory_find(directory, name, length);
+    if (directory->complete) {
+        if (dentry != NULL && dentry->indexed) {
+            set_kind(directory, dentry, DENTRY_ABSENT);
+        } else if (dentry != NULL) {
+            unlink_and_free(directory, place_of(directory, name, length, dentry->hash));
+        }
+        return;
+    }
+    if (directory->absent_count >= DIRECTORY_ABSENT_MAX) {
+        drop_absent(directory);
+    }
+    dentry = find_or_add(directory, name, length);
+    if (dentry == NULL) {
+        directory_flush(directory);
+        return;
+    }
+    set_kind(directory, dentry, DENTRY_ABSENT);
+}
+
+int directory_add_listed(struct directory *directory, const char *name, ino_t number,
+                         unsigned char type)
+{
+    struct dentry *dentry = find_or_add(directory, name, strlen(name));
+    if (dentry == NULL) {
+        return -ENOMEM;
+    }
+    if (dentry->kind != DENTRY_PRESENT) {
+        set_kind(directory, dentry, DENTRY_LISTED);
+        dentry->number = number;
+        dentry->type = type;
+    }
+    return 0;
+}
+
+void directory_set_complete(struct directory *directory)
+{
+    drop_absent(directory);
+    directory->complete = true;
+}
+
+void directory_forget(struct directory *directory, const char *name, size_t length)
+{
+    if (directory->complete) {
+        directory_flush(directory);
+        return;
+    }
+    const struct dentry *dentry = directory_find(directory, name, length);
+    if (dentry != NULL) {
+        unlink_and_free(directory, place_of(directory, name, length, dentry->hash));
+    }
+}
+
+static int compare_dentries(const void *left, const void *right)
+{
+    const struct dentry *a = *(const struct dentry *const *)left;
+    const struct dentry *b = *(const struct dentry *const *)right;
+    if (a->hash != b->hash) {
+        return a->hash < b->hash ? -1 : 1;
+    }
+    return strcmp(a->name, b->name);
+}
+
+static int make_index(struct directory *directory)
+{
+    for (size_t i = 0; i < directory->index_count; i++) {
+        directory->index[i]->indexed = false;
+    }
+    directory->index_count = 0;
+    free(directory->index);
+    directory->index = NULL;
+    drop_absent(directory);
+
+    directory->index = calloc(directory->count + 1, sizeof(struct dentry *));
+    if (directory->index == NULL) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < directory->bucket_count; i++) {
+        struct dentry *dentry = directory->buckets[i];
+        for (; dentry != NULL; dentry = dentry->next) {
+            dentry->indexed = true;
+            directory->index[directory->index_count++] = dentry;
+        }
+    }
+    qsort(directory->index, directory->index_count, sizeof(struct dentry *), compare_dentries);
+
+    off_t lowest = DIRECTORY_FIRST_POSITION;
+    for (size_t i = 0; i < directory->index_count; i++) {
+        /* Names with the same number follow each other by one. */
+        off_t natural = DIRECTORY_FIRST_POSITION + (off_t)(directory->index[i]->hash >> 2);
+        directory->index[i]->position = natural > lowest ? natural : lowest;
+        lowest = directory->index[i]->position + 1;
+    }
+    directory->index_valid = true;
+    return 0;
+}
+
+int directory_entry_at(struct directory *directory, off_t position, const struct dentry **out)
+{
+    assert(directory->complete);
+    if (!directory->index_valid) {
+        int result = make_index(directory);
+        if (result < 0) {
+            return result;
+        }
+    }
+    size_t low = 0;
+    size_t high = directory->index_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (directory->index[middle]->position < position) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    for (; low < directory->index_count; low++) {
+        if (directory->index[low]->kind != DENTRY_ABSENT) {
+            *out = directory->index[low];
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void directory_trim(struct directory *directory)
+{
+    for (size_t i = 0; i < directory->bucket_count; i++) {
+        struct dentry **place = &directory->buckets[i];
+        while (*place != NULL) {
+            struct dentry *dentry = *place;
+            if (dentry->kind == DENTRY_PRESENT &&
+                !atomic_exchange_explicit(
+                    &dentry->inode->recently_used, false, memory_order_relaxed)) {
+                if (!directory->complete) {
+                    unlink_and_free(directory, place);
+                    continue;
+                }
+                set_kind(directory, dentry, DENTRY_LISTED);
+            }
+            place = &dentry->next;
+        }
+    }
+}

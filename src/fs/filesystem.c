@@ -1,0 +1,97 @@
+/* The filesystem object: made, freed, and taken through a fork. */
+#include "fs/filesystem.h"
+
+#include "fs/inode.h"
+#include "fs/open_file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static struct hf_fs *fs_of(struct client_fork_hook *hook)
+{
+    return list_entry(hook, struct hf_fs, fork_hook);
+}
+
+/* Before the client prepares: nobody is inside any more, and open files are shared from here
+ * on, so that the client registers their handles for the child. */
+static int prepare_fork(struct client_fork_hook *hook)
+{
+    struct hf_fs *fs = fs_of(hook);
+    gate_close(&fs->gate);
+    /* On failure too the gate stays closed: a plain fork() goes on without the server. */
+    return open_files_share(fs);
+}
+
+static void after_fork_in_parent(struct client_fork_hook *hook)
+{
+    gate_open(&fs_of(hook)->gate);
+}
+
+/* No thread was inside, so no mutex was held and nothing was half done. What is cached is not
+ * valid here: the child's client holds nothing, and its holds begin with new epochs. */
+static void after_fork_in_child(struct client_fork_hook *hook)
+{
+    gate_open_in_child(&fs_of(hook)->gate);
+}
+
+/* Return: 0, or a negative errno. */
+static int make_root(struct hf_fs *fs)
+{
+    struct stat attributes;
+    intptr_t node;
+    int result = fs->mount->ops->root(fs->mount, &node, &attributes);
+    if (result < 0) {
+        return result;
+    }
+    return inode_get(fs, fs->mount, node, &attributes, &fs->root);
+}
+
+int fs_new(hf_client *client, struct mount *mount, size_t inode_limit, struct hf_fs **out)
+{
+    struct hf_fs *fs = calloc(1, sizeof *fs);
+    if (fs == NULL || id_map_init(&fs->inodes) < 0) {
+        free(fs);
+        mount->ops->destroy(mount);
+        return -ENOMEM;
+    }
+    fs->client = hf_client_ref(client);
+    fs->mount = mount;
+    fs->inode_limit = inode_limit;
+    gate_init(&fs->gate);
+    pthread_mutex_init(&fs->inodes_mutex, NULL);
+    list_init(&fs->directories);
+    list_init(&fs->unreferenced);
+    pthread_mutex_init(&fs->files_mutex, NULL);
+    list_init(&fs->files);
+    descriptors_init(&fs->descriptors);
+    fs->fork_hook.prepare = prepare_fork;
+    fs->fork_hook.parent = after_fork_in_parent;
+    fs->fork_hook.child = after_fork_in_child;
+    client_add_fork_hook(client, &fs->fork_hook);
+
+    int result = make_root(fs);
+    if (result < 0) {
+        fs_free(fs);
+        return result;
+    }
+    *out = fs;
+    return 0;
+}
+
+void fs_free(struct hf_fs *fs)
+{
+    client_remove_fork_hook(fs->client, &fs->fork_hook);
+    for (int fd = 0; fd < HF_FS_DESCRIPTORS_MAX; fd++) {
+        fs_close(fs, fd);
+    }
+    inode_unref(fs->root);
+    inodes_drop_all(fs);
+    fs->mount->ops->destroy(fs->mount);
+    descriptors_deinit(&fs->descriptors);
+    id_map_deinit(&fs->inodes);
+    pthread_mutex_destroy(&fs->files_mutex);
+    pthread_mutex_destroy(&fs->inodes_mutex);
+    gate_deinit(&fs->gate);
+    hf_client_unref(fs->client);
+    free(fs);
+}

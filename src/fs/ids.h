@@ -1,0 +1,51 @@
+/*
+ * What the filesystem's sync handles are called.
+ *
+ *   space   63      HF_SPACE_RESERVED
+ *           62..56  the kind of handle, below
+ *     inode:        55..32  the number of the mount, 31..0  the device, folded
+ *     open file:    55..0   the number of the client that opened the file
+ *   object
+ *     inode:        st_ino
+ *     open file:    a counter of that client
+ *
+ * An open file keeps its name in processes that inherit it, whose clients have other numbers.
+ */
+#ifndef HF_FS_IDS_H
+#define HF_FS_IDS_H
+
+#include <holdfast/sync.h>
+#include <sys/sysmacros.h>
+#include <sys/types.h>
+
+enum fs_id_kind {
+    FS_ID_INODE = 1,
+    FS_ID_OPEN_FILE = 2,
+};
+
+/* The kernel's device numbers have 12 and 20 bits; what a larger one would lose by folding is
+ * a handle of its own, not exclusion. */
+static inline uint32_t fs_id_fold_device(dev_t device)
+{
+    return ((uint32_t)major(device) << 20) ^ (uint32_t)minor(device);
+}
+
+static inline hf_id fs_id_of_inode(uint32_t mount, dev_t device, ino_t number)
+{
+    return (hf_id){
+        .space = HF_SPACE_RESERVED | ((uint64_t)FS_ID_INODE << 56) |
+                 ((uint64_t)(mount & 0xffffff) << 32) | fs_id_fold_device(device),
+        .object = number,
+    };
+}
+
+static inline hf_id fs_id_of_open_file(uint64_t client, uint64_t counter)
+{
+    return (hf_id){
+        .space = HF_SPACE_RESERVED | ((uint64_t)FS_ID_OPEN_FILE << 56) |
+                 (client & UINT64_C(0xffffffffffffff)),
+        .object = counter,
+    };
+}
+
+#endif

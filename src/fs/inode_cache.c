@@ -1,0 +1,276 @@
+/*
+ * Attributes, link targets and entries: what is cached of an inode while its handle is held.
+ *
+ * Threads that hold SHARED read attributes without the mutex: attributes_epoch is written
+ * after what it vouches for. It is set back under EXCLUSIVE only, when nobody reads.
+ */
+#include "fs/filesystem.h"
+#include "fs/inode.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+int inode_acquire(struct inode *inode, hf_mode mode)
+{
+    /* Whether something changed, or who died, is in the epoch: caches look at that. */
+    int result = hf_sync_acquire(inode->handle, mode, NULL);
+    return result < 0 ? result : 0;
+}
+
+int inode_release(struct inode *inode)
+{
+    return hf_sync_release(inode->handle);
+}
+
+int inode_upgrade(struct inode *inode)
+{
+    int result = hf_sync_upgrade(inode->handle, NULL);
+    return result < 0 ? result : 0;
+}
+
+/* With the mutex, or under EXCLUSIVE. */
+static int fill_attributes(struct inode *inode, uint64_t epoch)
+{
+    int result =
+        inode->mount->ops->get_attributes(inode->mount, inode->mount_node, &inode->attributes);
+    if (result < 0) {
+        return result;
+    }
+    inode->size = inode->attributes.st_size;
+    inode->size_epoch = epoch;
+    atomic_store_explicit(&inode->attributes_epoch, epoch, memory_order_release);
+    return 0;
+}
+
+int inode_get_attributes(struct inode *inode, struct stat *out)
+{
+    const uint64_t epoch = hf_sync_epoch(inode->handle);
+    if (atomic_load_explicit(&inode->attributes_epoch, memory_order_acquire) != epoch) {
+        int result = 0;
+        pthread_mutex_lock(&inode->mutex);
+        if (atomic_load_explicit(&inode->attributes_epoch, memory_order_relaxed) != epoch) {
+            result = fill_attributes(inode, epoch);
+        }
+        pthread_mutex_unlock(&inode->mutex);
+        if (result < 0) {
+            return result;
+        }
+    }
+    *out = inode->attributes;
+    return 0;
+}
+
+int inode_get_size(struct inode *inode, off_t *size)
+{
+    const uint64_t epoch = hf_sync_epoch(inode->handle);
+    if (inode->size_epoch != epoch) {
+        int result = fill_attributes(inode, epoch);
+        if (result < 0) {
+            return result;
+        }
+    }
+    *size = inode->size;
+    return 0;
+}
+
+void inode_attributes_changed(struct inode *inode)
+{
+    atomic_store_explicit(&inode->attributes_epoch, 0, memory_order_relaxed);
+}
+
+void inode_grew(struct inode *inode, off_t end)
+{
+    inode_attributes_changed(inode);
+    if (inode->size < end) {
+        inode->size = end;
+    }
+}
+
+void inode_resized(struct inode *inode, off_t size)
+{
+    inode_attributes_changed(inode);
+    inode->size = size;
+    inode->size_epoch = hf_sync_epoch(inode->handle);
+}
+
+void inode_removed(struct inode *inode)
+{
+    atomic_store_explicit(&inode->removed, true, memory_order_relaxed);
+    /* A removed directory has no entries, not even `.`; only the mount can say so. */
+    pthread_mutex_lock(&inode->mutex);
+    directory_flush(&inode->entries);
+    pthread_mutex_unlock(&inode->mutex);
+}
+
+int inode_link_target(struct inode *inode, const char **target)
+{
+    int result = 0;
+    char *known = atomic_load_explicit(&inode->link_target, memory_order_acquire);
+    if (known != NULL) {
+        *target = known;
+        return 0;
+    }
+    char buffer[PATH_MAX];
+    pthread_mutex_lock(&inode->mutex);
+    known = atomic_load_explicit(&inode->link_target, memory_order_relaxed);
+    if (known == NULL) {
+        ssize_t length = inode->mount->ops->read_link(
+            inode->mount, inode->mount_node, buffer, sizeof buffer - 1);
+        if (length < 0) {
+            result = (int)length;
+        } else {
+            known = strndup(buffer, (size_t)length);
+            result = known == NULL ? -ENOMEM : 0;
+        }
+        atomic_store_explicit(&inode->link_target, known, memory_order_release);
+    }
+    pthread_mutex_unlock(&inode->mutex);
+    *target = known;
+    return result;
+}
+
+/* Ask the mount. With the mutex. */
+static int look_up_at_mount(struct inode *directory, const char *name, struct inode **child)
+{
+    struct mount *mount = directory->mount;
+    struct stat attributes;
+    intptr_t node;
+    int result = mount->ops->lookup(mount, directory->mount_node, name, &node, &attributes);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_get(directory->fs, mount, node, &attributes, child);
+    if (result == 0 && (*child)->type == S_IFDIR) {
+        inode_set_parent(*child, directory);
+    }
+    return result;
+}
+
+/* With the mutex. */
+static int look_up(struct inode *directory, const char *name, size_t length, struct inode **child)
+{
+    struct directory *entries = &directory->entries;
+    const struct dentry *dentry = directory_find(entries, name, length);
+
+    if (dentry != NULL && dentry->kind == DENTRY_PRESENT) {
+        *child = inode_ref(dentry->inode);
+        return 0;
+    }
+    if (dentry != NULL ? dentry->kind == DENTRY_ABSENT : entries->complete && entries->searchable) {
+        return -ENOENT;
+    }
+    char name_with_end[NAME_MAX + 1];
+    memcpy(name_with_end, name, length);
+    name_with_end[length] = '\0';
+
+    int result = look_up_at_mount(directory, name_with_end, child);
+    if (result == 0) {
+        entries->searchable = true;
+        directory_set_present(entries, name, length, *child);
+    } else if (result == -ENOENT) {
+        entries->searchable = true;
+        directory_set_absent(entries, name, length);
+    }
+    return result;
+}
+
+int inode_lookup(struct inode *directory, const char *name, size_t length, struct inode **child)
+{
+    if (length > NAME_MAX) {
+        return -ENAMETOOLONG;
+    }
+    pthread_mutex_lock(&directory->mutex);
+    directory_validate(&directory->entries, hf_sync_epoch(directory->handle));
+    int result = look_up(directory, name, length, child);
+    pthread_mutex_unlock(&directory->mutex);
+    if (result == 0 && !atomic_load_explicit(&(*child)->recently_used, memory_order_relaxed)) {
+        atomic_store_explicit(&(*child)->recently_used, true, memory_order_relaxed);
+    }
+    return result;
+}
+
+int inode_entry_made(struct inode *directory, const char *name, struct inode **child)
+{
+    const size_t length = strlen(name);
+
+    inode_attributes_changed(directory);
+    pthread_mutex_lock(&directory->mutex);
+    directory_validate(&directory->entries, hf_sync_epoch(directory->handle));
+    int result = look_up_at_mount(directory, name, child);
+    if (result == 0) {
+        directory->entries.searchable = true;
+        directory_set_present(&directory->entries, name, length, *child);
+    } else {
+        directory_forget(&directory->entries, name, length);
+    }
+    pthread_mutex_unlock(&directory->mutex);
+    return result;
+}
+
+void inode_entry_removed(struct inode *directory, const char *name)
+{
+    inode_attributes_changed(directory);
+    pthread_mutex_lock(&directory->mutex);
+    directory_validate(&directory->entries, hf_sync_epoch(directory->handle));
+    directory_set_absent(&directory->entries, name, strlen(name));
+    pthread_mutex_unlock(&directory->mutex);
+}
+
+static int add_listed_entry(void *context, const char *name, ino_t number, unsigned char type)
+{
+    return directory_add_listed(context, name, number, type);
+}
+
+/* With the mutex: list the directory unless that has been done. */
+static int complete_entries(struct inode *directory, intptr_t file)
+{
+    struct directory *entries = &directory->entries;
+    directory_validate(entries, hf_sync_epoch(directory->handle));
+    if (entries->complete) {
+        return 0;
+    }
+    int result = directory->mount->ops->list(directory->mount, file, add_listed_entry, entries);
+    if (result == 0) {
+        directory_set_complete(entries);
+    }
+    return result;
+}
+
+static void fill_dirent(hf_dirent *out, const char *name, ino_t number, unsigned char type,
+                        off_t position)
+{
+    const size_t length = strlen(name);
+    assert(length < sizeof out->name);
+    *out = (hf_dirent){.ino = number, .position = position + 1, .type = type};
+    memcpy(out->name, name, length + 1);
+}
+
+int inode_read_entry(struct inode *directory, intptr_t file, off_t position, hf_dirent *out)
+{
+    const struct dentry *dentry;
+
+    pthread_mutex_lock(&directory->mutex);
+    int result = complete_entries(directory, file);
+    if (result == 0 && position >= DIRECTORY_FIRST_POSITION) {
+        result = directory_entry_at(&directory->entries, position, &dentry);
+        if (result > 0) {
+            fill_dirent(out, dentry->name, dentry->number, dentry->type, dentry->position);
+        }
+    }
+    pthread_mutex_unlock(&directory->mutex);
+    if (result < 0 || position >= DIRECTORY_FIRST_POSITION) {
+        return result;
+    }
+    if (position == 0) {
+        fill_dirent(out, ".", directory->number, DT_DIR, position);
+    } else {
+        struct inode *parent = inode_parent(directory);
+        fill_dirent(out, "..", parent->number, DT_DIR, position);
+        inode_unref(parent);
+    }
+    return 1;
+}

@@ -1,0 +1,343 @@
+/*
+ * Operations on names: open and create, mkdir, unlink, rmdir.
+ *
+ * The directory is held from the lookup of the name to the end of the operation, SHARED to
+ * open what is there and EXCLUSIVE to change an entry; then the inode, if it changes too.
+ */
+#include "fs/filesystem.h"
+#include "fs/inode.h"
+#include "fs/open_file.h"
+#include "fs/walk.h"
+
+#include <errno.h>
+
+static bool wants_to_write(int flags)
+{
+    return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
+}
+
+/* ---- open ---- */
+
+/* May an inode of this type, which is there and is no link, be opened so? */
+static int check_type(const struct inode *inode, int flags, bool must_be_directory)
+{
+    if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
+        return -EEXIST;
+    }
+    if (inode->type == S_IFDIR) {
+        return (flags & O_CREAT) != 0 || wants_to_write(flags) ? -EISDIR : 0;
+    }
+    if (must_be_directory || (flags & O_DIRECTORY) != 0) {
+        return -ENOTDIR;
+    }
+    if (inode->type == S_IFREG) {
+        return 0;
+    }
+    return inode->type == S_IFSOCK ? -ENXIO : -EOPNOTSUPP;
+}
+
+/* Open @name in @directory, which is @inode. The caller holds @directory. */
+static int open_at_mount(struct inode *directory, const char *name, struct inode *inode, int flags,
+                         intptr_t *mount_file)
+{
+    struct mount *mount = directory->mount;
+    const int mount_flags =
+        (flags & (O_ACCMODE | O_TRUNC)) | (inode->type == S_IFDIR ? O_DIRECTORY : 0);
+    if ((flags & O_TRUNC) == 0) {
+        return mount->ops->open(mount, directory->mount_node, name, mount_flags, mount_file);
+    }
+    int result = inode_acquire(inode, HF_EXCLUSIVE);
+    if (result < 0) {
+        return result;
+    }
+    result = mount->ops->open(mount, directory->mount_node, name, mount_flags, mount_file);
+    if (result == 0) {
+        inode_resized(inode, 0);
+    }
+    int released = inode_release(inode);
+    if (result == 0 && released < 0) {
+        mount->ops->close(mount, *mount_file);
+        result = released;
+    }
+    return result;
+}
+
+/* Create the walk's last name. The caller holds the directory EXCLUSIVE. */
+static int create(struct walk *walk, int flags, mode_t mode, struct inode **inode,
+                  intptr_t *mount_file)
+{
+    struct inode *directory = walk->directory;
+    struct mount *mount = directory->mount;
+
+    int result = mount->ops->create(
+        mount, directory->mount_node, walk->name, flags & O_ACCMODE, mode, mount_file);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_entry_made(directory, walk->name, inode);
+    if (result < 0) {
+        /* Nobody can have seen it yet, so an open that fails leaves nothing behind. */
+        mount->ops->unlink(mount, directory->mount_node, walk->name);
+        mount->ops->close(mount, *mount_file);
+    }
+    return result;
+}
+
+struct opening {
+    int flags;
+    mode_t mode;
+    struct inode *inode; /* found or made; a reference */
+    intptr_t mount_file;
+    bool is_link; /* nothing is open: follow `inode` */
+};
+
+/* Open or create the walk's last name, whose directory the caller holds SHARED, and lost on an
+ * error if *held says so. */
+static int open_held(struct walk *walk, struct opening *opening, bool *held)
+{
+    struct inode *directory = walk->directory;
+
+    int result = inode_lookup(directory, walk->name, walk->name_length, &opening->inode);
+    if (result == -ENOENT && (opening->flags & O_CREAT) != 0) {
+        result = inode_upgrade(directory);
+        if (result < 0) {
+            *held = false;
+            return result;
+        }
+        /* Somebody may have been faster. */
+        result = inode_lookup(directory, walk->name, walk->name_length, &opening->inode);
+        if (result == -ENOENT) {
+            return create(
+                walk, opening->flags, opening->mode, &opening->inode, &opening->mount_file);
+        }
+    }
+    if (result < 0) {
+        return result;
+    }
+    const bool exclusive = (opening->flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
+    opening->is_link = opening->inode->type == S_IFLNK && !exclusive;
+    if (!opening->is_link) {
+        result = check_type(opening->inode, opening->flags, walk->must_be_directory);
+        if (result == 0) {
+            result = open_at_mount(
+                directory, walk->name, opening->inode, opening->flags, &opening->mount_file);
+        }
+    }
+    if (result < 0) {
+        opening->inode = inode_unref(opening->inode);
+    }
+    return result;
+}
+
+static void opening_undo(struct opening *opening)
+{
+    if (!opening->is_link) {
+        opening->inode->mount->ops->close(opening->inode->mount, opening->mount_file);
+    }
+    opening->inode = inode_unref(opening->inode);
+}
+
+static int open_last(struct walk *walk, struct opening *opening)
+{
+    bool held = true;
+
+    opening->is_link = false;
+    if (walk->last != WALK_LAST_NAME) {
+        opening->inode = walk_last_directory(walk);
+        int result = check_type(opening->inode, opening->flags, true);
+        if (result == 0) {
+            result = open_at_mount(
+                opening->inode, ".", opening->inode, opening->flags, &opening->mount_file);
+        }
+        if (result < 0) {
+            opening->inode = inode_unref(opening->inode);
+        }
+        return result;
+    }
+    if ((opening->flags & O_CREAT) != 0 && walk->must_be_directory) {
+        return -EISDIR;
+    }
+    int result = inode_acquire(walk->directory, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    result = open_held(walk, opening, &held);
+    int released = held ? inode_release(walk->directory) : 0;
+    if (result == 0 && released < 0) {
+        opening_undo(opening);
+        result = released;
+    }
+    return result;
+}
+
+int fs_open_file(struct hf_fs *fs, const char *path, int flags, mode_t mode, struct open_file **out)
+{
+    struct walk walk;
+    struct opening opening = {.flags = flags, .mode = mode};
+
+    int result = walk_begin(&walk, fs, path);
+    while (result == 0) {
+        result = open_last(&walk, &opening);
+        if (result < 0 || !opening.is_link) {
+            break;
+        }
+        result = walk_follow(&walk, opening.inode);
+        opening.inode = inode_unref(opening.inode);
+    }
+    walk_end(&walk);
+    if (result < 0) {
+        return result;
+    }
+    return open_file_new(fs, opening.inode, opening.mount_file, flags, out);
+}
+
+int fs_open(struct hf_fs *fs, const char *path, int flags, mode_t mode)
+{
+    struct open_file *file;
+    int fd = descriptors_reserve(&fs->descriptors);
+    if (fd < 0) {
+        return fd;
+    }
+    int result = fs_open_file(fs, path, flags, mode, &file);
+    if (result < 0) {
+        descriptors_cancel(&fs->descriptors, fd);
+        return result;
+    }
+    descriptors_fill(&fs->descriptors, fd, file);
+    return fd;
+}
+
+/* ---- mkdir ---- */
+
+/* The caller holds the directory EXCLUSIVE. */
+static int make_directory_held(struct walk *walk, mode_t mode)
+{
+    struct inode *directory = walk->directory;
+    struct inode *child;
+
+    int result = inode_lookup(directory, walk->name, walk->name_length, &child);
+    if (result == 0) {
+        inode_unref(child);
+        return -EEXIST;
+    }
+    if (result != -ENOENT) {
+        return result;
+    }
+    struct mount *mount = directory->mount;
+    result = mount->ops->make_directory(mount, directory->mount_node, walk->name, mode);
+    if (result == 0 && inode_entry_made(directory, walk->name, &child) == 0) {
+        inode_unref(child);
+    }
+    return result;
+}
+
+int fs_make_directory(struct hf_fs *fs, const char *path, mode_t mode)
+{
+    struct walk walk;
+
+    int result = walk_begin(&walk, fs, path);
+    if (result == 0 && walk.last != WALK_LAST_NAME) {
+        result = -EEXIST;
+    }
+    if (result == 0) {
+        result = inode_acquire(walk.directory, HF_EXCLUSIVE);
+    }
+    if (result == 0) {
+        result = make_directory_held(&walk, mode);
+        int released = inode_release(walk.directory);
+        result = result < 0 ? result : released;
+    }
+    walk_end(&walk);
+    return result;
+}
+
+/* ---- unlink and rmdir ---- */
+
+/* @child's name in @directory goes; both are held EXCLUSIVE. */
+static int remove_held(struct walk *walk, struct inode *child)
+{
+    struct inode *directory = walk->directory;
+    struct mount *mount = directory->mount;
+    struct stat before;
+
+    int result = inode_get_attributes(child, &before);
+    if (result < 0) {
+        return result;
+    }
+    if (child->type == S_IFDIR) {
+        result = mount->ops->remove_directory(mount, directory->mount_node, walk->name);
+    } else {
+        result = mount->ops->unlink(mount, directory->mount_node, walk->name);
+    }
+    if (result < 0) {
+        return result;
+    }
+    inode_attributes_changed(child);
+    inode_entry_removed(directory, walk->name);
+    if (child->type == S_IFDIR || before.st_nlink == 1) {
+        inode_removed(child);
+    }
+    return 0;
+}
+
+/* The caller holds the directory EXCLUSIVE. */
+static int remove_last_held(struct walk *walk, bool directory_wanted)
+{
+    struct inode *child;
+
+    int result = inode_lookup(walk->directory, walk->name, walk->name_length, &child);
+    if (result < 0) {
+        return result;
+    }
+    const bool is_directory = child->type == S_IFDIR;
+    if (is_directory && !directory_wanted) {
+        result = -EISDIR;
+    } else if (!is_directory && (directory_wanted || walk->must_be_directory)) {
+        result = -ENOTDIR;
+    } else {
+        result = inode_acquire(child, HF_EXCLUSIVE);
+        if (result == 0) {
+            result = remove_held(walk, child);
+            int released = inode_release(child);
+            result = result < 0 ? result : released;
+        }
+    }
+    inode_unref(child);
+    return result;
+}
+
+static int remove_name(struct hf_fs *fs, const char *path, bool directory_wanted)
+{
+    struct walk walk;
+
+    int result = walk_begin(&walk, fs, path);
+    if (result == 0 && walk.last != WALK_LAST_NAME) {
+        if (!directory_wanted) {
+            result = -EISDIR;
+        } else {
+            result = walk.last == WALK_LAST_DOT       ? -EINVAL
+                     : walk.last == WALK_LAST_DOT_DOT ? -ENOTEMPTY
+                                                      : -EBUSY;
+        }
+    }
+    if (result == 0) {
+        result = inode_acquire(walk.directory, HF_EXCLUSIVE);
+    }
+    if (result == 0) {
+        result = remove_last_held(&walk, directory_wanted);
+        int released = inode_release(walk.directory);
+        result = result < 0 ? result : released;
+    }
+    walk_end(&walk);
+    return result;
+}
+
+int fs_unlink(struct hf_fs *fs, const char *path)
+{
+    return remove_name(fs, path, false);
+}
+
+int fs_remove_directory(struct hf_fs *fs, const char *path)
+{
+    return remove_name(fs, path, true);
+}

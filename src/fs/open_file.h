@@ -1,0 +1,67 @@
+/*
+ * Open files: an inode, an offset and status flags, which descriptors share.
+ *
+ *             fork: register, publish
+ *   PRIVATE ──────────────────────────► SHARED
+ *   offset under the mutex              offset is the value of a sync handle,
+ *                                       used under EXCLUSIVE
+ *
+ * A private one has no state at the server. A shared one publishes its offset with each
+ * operation that moves it, after the operation is done and before the call returns; so a
+ * process that is killed has either moved the offset past what it wrote, or has not returned.
+ */
+#ifndef HF_FS_OPEN_FILE_H
+#define HF_FS_OPEN_FILE_H
+
+#include "base/list.h"
+
+#include <holdfast/sync.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct hf_fs;
+struct inode;
+
+struct open_file {
+    struct list link; /* fs->files; fs->files_mutex */
+    struct hf_fs *fs;
+    _Atomic uint32_t references; /* descriptors */
+    struct inode *inode;         /* a reference */
+    intptr_t mount_file;
+    int access_mode;       /* O_RDONLY, O_WRONLY, O_RDWR */
+    pthread_mutex_t mutex; /* PRIVATE: covers offset and flags */
+    hf_sync *handle;       /* SHARED: covers them. NULL: PRIVATE. Set with the gate closed. */
+    uint64_t epoch;        /* of the handle, when the value was last read or set */
+    off_t offset;
+    int flags; /* O_APPEND or 0 */
+};
+
+/* A private open file. Takes over the reference to @inode and @mount_file, on failure too.
+ * Return: 0, -ENOMEM. */
+int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t mount_file, int flags,
+                  struct open_file **out);
+
+/* One descriptor less; the last one closes it. @file may be NULL. */
+void open_file_unref(struct open_file *file);
+
+/* The open file of @fd, until open_file_put(). Return: NULL when there is none. */
+struct open_file *open_file_get(struct hf_fs *fs, int fd);
+void open_file_put(struct hf_fs *fs, int fd);
+
+/* Have the offset and flags to oneself. Return: 0, or a negative errno and nothing is held. */
+int open_file_lock(struct open_file *file);
+
+/* @moved: the offset has changed and others are to see it. Return: 0; a negative errno when
+ * they may not. */
+int open_file_unlock(struct open_file *file, bool moved);
+
+/* The flags alone, for operations that leave the offset alone. */
+int open_file_get_flags(struct open_file *file, int *flags);
+
+/* Make every open file of @fs shared. The gate is closed. Return: 0, or a negative errno. */
+int open_files_share(struct hf_fs *fs);
+
+#endif

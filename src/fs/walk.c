@@ -1,0 +1,217 @@
+#include "fs/walk.h"
+
+#include "fs/filesystem.h"
+#include "fs/inode.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t path_split(const char *path, const char **rest, bool *slashes)
+{
+    const size_t length = strcspn(path, "/");
+    const size_t gap = strspn(path + length, "/");
+    *rest = path + length + gap;
+    *slashes = gap > 0;
+    return length;
+}
+
+/* Look @name up in a directory that nobody here holds. */
+static int step_into(struct inode *directory, const char *name, size_t length, struct inode **child)
+{
+    int result = inode_acquire(directory, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_lookup(directory, name, length, child);
+    int released = inode_release(directory);
+    if (released < 0 && result == 0) {
+        *child = inode_unref(*child);
+        result = released;
+    }
+    return result;
+}
+
+static void go_to(struct walk *walk, struct inode *directory)
+{
+    inode_unref(walk->directory);
+    walk->directory = directory;
+}
+
+/* Put the target of a link in front of the rest of the path. */
+static int push_link(struct walk *walk, struct inode *link)
+{
+    const char *target;
+    if (++walk->links > WALK_LINKS_MAX) {
+        return -ELOOP;
+    }
+    int result = inode_link_target(link, &target);
+    if (result < 0) {
+        return result;
+    }
+    const size_t target_length = strlen(target);
+    if (target_length == 0) {
+        return -ENOENT;
+    }
+    /* At most 40 targets of a page each and the path itself: this stays small. */
+    const size_t rest_length = strlen(walk->rest);
+    char *buffer = malloc(target_length + 1 + rest_length + 1);
+    if (buffer == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(buffer, target, target_length);
+    size_t length = target_length;
+    if (walk->must_be_directory) {
+        buffer[length++] = '/'; /* the slashes that came before the rest */
+    }
+    memcpy(buffer + length, walk->rest, rest_length + 1);
+    free(walk->buffer);
+    walk->buffer = buffer;
+    walk->rest = buffer;
+    if (buffer[0] == '/') {
+        go_to(walk, inode_ref(walk->fs->root));
+    }
+    return 0;
+}
+
+/* Take the next component off the rest. Return: false when there is none. */
+static bool take_component(struct walk *walk)
+{
+    const char *component = walk->rest;
+    walk->name_length = path_split(component, &walk->rest, &walk->must_be_directory);
+    if (walk->name_length == 0) {
+        return false;
+    }
+    if (walk->name_length <= NAME_MAX) {
+        memcpy(walk->name, component, walk->name_length);
+        walk->name[walk->name_length] = '\0';
+        if (strcmp(walk->name, ".") == 0) {
+            walk->last = WALK_LAST_DOT;
+        } else if (strcmp(walk->name, "..") == 0) {
+            walk->last = WALK_LAST_DOT_DOT;
+        } else {
+            walk->last = WALK_LAST_NAME;
+        }
+    } else {
+        walk->last = WALK_LAST_NAME;
+        walk->name[0] = '\0';
+    }
+    return true;
+}
+
+/* Go through the component that was taken. */
+static int step(struct walk *walk)
+{
+    struct inode *child;
+    if (walk->last != WALK_LAST_NAME) {
+        go_to(walk, walk_last_directory(walk));
+        return 0;
+    }
+    int result = step_into(walk->directory, walk->name, walk->name_length, &child);
+    if (result < 0) {
+        return result;
+    }
+    if (child->type == S_IFDIR) {
+        go_to(walk, child);
+        return 0;
+    }
+    result = child->type == S_IFLNK ? push_link(walk, child) : -ENOTDIR;
+    inode_unref(child);
+    return result;
+}
+
+/* Walk the rest but for its last component. */
+static int walk_on(struct walk *walk)
+{
+    walk->rest += strspn(walk->rest, "/");
+    if (walk->rest[0] == '\0') {
+        walk->last = WALK_LAST_ROOT;
+        walk->must_be_directory = true;
+        return 0;
+    }
+    while (take_component(walk)) {
+        if (walk->rest[0] == '\0') {
+            return 0;
+        }
+        int result = step(walk);
+        if (result < 0) {
+            return result;
+        }
+        walk->rest += strspn(walk->rest, "/");
+    }
+    return 0;
+}
+
+int walk_begin(struct walk *walk, struct hf_fs *fs, const char *path)
+{
+    walk->fs = fs;
+    walk->directory = inode_ref(fs->root);
+    walk->rest = path;
+    walk->buffer = NULL;
+    walk->links = 0;
+    if (path[0] == '\0') {
+        return -ENOENT;
+    }
+    if (strnlen(path, PATH_MAX) == PATH_MAX) {
+        return -ENAMETOOLONG;
+    }
+    return walk_on(walk);
+}
+
+int walk_follow(struct walk *walk, struct inode *link)
+{
+    int result = push_link(walk, link);
+    return result < 0 ? result : walk_on(walk);
+}
+
+void walk_end(struct walk *walk)
+{
+    walk->directory = inode_unref(walk->directory);
+    free(walk->buffer);
+    walk->buffer = NULL;
+}
+
+struct inode *walk_last_directory(const struct walk *walk)
+{
+    return walk->last == WALK_LAST_DOT_DOT ? inode_parent(walk->directory)
+                                           : inode_ref(walk->directory);
+}
+
+/* Look the last component up. Return: 0 with a reference. */
+static int look_up_last(struct walk *walk, struct inode **out)
+{
+    if (walk->last != WALK_LAST_NAME) {
+        *out = walk_last_directory(walk);
+        return 0;
+    }
+    return step_into(walk->directory, walk->name, walk->name_length, out);
+}
+
+int walk_to_inode(struct hf_fs *fs, const char *path, bool follow, struct inode **out)
+{
+    struct walk walk;
+    struct inode *inode = NULL;
+
+    int result = walk_begin(&walk, fs, path);
+    while (result == 0) {
+        result = look_up_last(&walk, &inode);
+        if (result < 0) {
+            break;
+        }
+        if (inode->type == S_IFLNK && (follow || walk.must_be_directory)) {
+            result = walk_follow(&walk, inode);
+            inode = inode_unref(inode);
+            continue;
+        }
+        if (walk.must_be_directory && inode->type != S_IFDIR) {
+            inode = inode_unref(inode);
+            result = -ENOTDIR;
+        }
+        break;
+    }
+    walk_end(&walk);
+    if (result == 0) {
+        *out = inode;
+    }
+    return result;
+}

@@ -1,0 +1,266 @@
+/*
+ * Nodes and files are descriptors of the host: O_PATH ones for inodes, which keep the inode's
+ * number from being used again and can be asked for attributes whatever happens to the name;
+ * ordinary ones for open files, which the host has checked permissions for.
+ */
+#include "mounts/direct/direct.h"
+
+#include "base/list.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LIST_BUFFER_SIZE ((size_t)64 * 1024)
+
+struct direct_mount {
+    struct mount mount;
+    int root;
+};
+
+static struct direct_mount *direct_of(struct mount *mount)
+{
+    return list_entry(mount, struct direct_mount, mount);
+}
+
+/* openat2() for one component. Return: a descriptor, or a negative errno. */
+static int open_component(int directory, const char *name, int flags, mode_t mode)
+{
+    struct open_how how = {
+        .flags = (uint64_t)(unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
+        .mode = mode,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
+    };
+    assert(strchr(name, '/') == NULL && strcmp(name, "..") != 0);
+    for (;;) {
+        long fd = syscall(SYS_openat2, directory, name, &how, sizeof how);
+        if (fd >= 0) {
+            return (int)fd;
+        }
+        if (errno != EINTR && errno != EAGAIN) {
+            return -errno;
+        }
+    }
+}
+
+static int open_path(int directory, const char *name, intptr_t *node, struct stat *attributes)
+{
+    int fd = open_component(directory, name, O_PATH, 0);
+    if (fd < 0) {
+        return fd;
+    }
+    if (fstat(fd, attributes) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    *node = fd;
+    return 0;
+}
+
+static int direct_root(struct mount *mount, intptr_t *node, struct stat *attributes)
+{
+    return open_path(direct_of(mount)->root, ".", node, attributes);
+}
+
+static int direct_lookup(struct mount *mount, intptr_t directory, const char *name, intptr_t *node,
+                         struct stat *attributes)
+{
+    return open_path((int)directory, name, node, attributes);
+}
+
+static void direct_forget(struct mount *mount, intptr_t node)
+{
+    close((int)node);
+}
+
+static int direct_get_attributes(struct mount *mount, intptr_t node, struct stat *attributes)
+{
+    return fstat((int)node, attributes) < 0 ? -errno : 0;
+}
+
+static ssize_t direct_read_link(struct mount *mount, intptr_t node, char *buffer, size_t size)
+{
+    ssize_t length = readlinkat((int)node, "", buffer, size);
+    return length < 0 ? -errno : length;
+}
+
+static int direct_create(struct mount *mount, intptr_t directory, const char *name, int flags,
+                         mode_t mode, intptr_t *file)
+{
+    int fd = open_component((int)directory, name, flags | O_CREAT | O_EXCL, mode & 07777);
+    if (fd < 0) {
+        return fd;
+    }
+    *file = fd;
+    return 0;
+}
+
+static int direct_make_directory(struct mount *mount, intptr_t directory, const char *name,
+                                 mode_t mode)
+{
+    return mkdirat((int)directory, name, mode) < 0 ? -errno : 0;
+}
+
+static int direct_unlink(struct mount *mount, intptr_t directory, const char *name)
+{
+    return unlinkat((int)directory, name, 0) < 0 ? -errno : 0;
+}
+
+static int direct_remove_directory(struct mount *mount, intptr_t directory, const char *name)
+{
+    return unlinkat((int)directory, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+static int direct_open(struct mount *mount, intptr_t directory, const char *name, int flags,
+                       intptr_t *file)
+{
+    /* O_NONBLOCK: should a pipe stand there after all, opening it does not hang. */
+    int fd = open_component((int)directory, name, flags | O_NONBLOCK | O_NOCTTY, 0);
+    if (fd < 0) {
+        return fd;
+    }
+    *file = fd;
+    return 0;
+}
+
+static void direct_close(struct mount *mount, intptr_t file)
+{
+    close((int)file);
+}
+
+/* Pass on what one getdents64() brought. */
+static int list_buffer(const char *buffer, size_t size, mount_entry_function *entry, void *context)
+{
+    for (size_t at = 0; at < size;) {
+        const struct dirent64 *found = (const struct dirent64 *)(const void *)(buffer + at);
+        at += found->d_reclen;
+        if (strcmp(found->d_name, ".") == 0 || strcmp(found->d_name, "..") == 0) {
+            continue;
+        }
+        int result = entry(context, found->d_name, found->d_ino, found->d_type);
+        if (result < 0) {
+            return result;
+        }
+    }
+    return 0;
+}
+
+static int direct_list(struct mount *mount, intptr_t file, mount_entry_function *entry,
+                       void *context)
+{
+    /* Opened anew: after a fork @file and its offset at the host belong to several processes. */
+    int fd = open_component((int)file, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) {
+        return fd;
+    }
+    int result = 0;
+    char *buffer = malloc(LIST_BUFFER_SIZE);
+    if (buffer == NULL) {
+        result = -ENOMEM;
+    }
+    while (result == 0) {
+        ssize_t size = getdents64(fd, buffer, LIST_BUFFER_SIZE);
+        if (size < 0) {
+            result = -errno;
+        }
+        if (size <= 0) {
+            break;
+        }
+        result = list_buffer(buffer, (size_t)size, entry, context);
+    }
+    free(buffer);
+    close(fd);
+    return result;
+}
+
+static ssize_t direct_read(struct mount *mount, intptr_t file, void *buffer, size_t size,
+                           off_t offset)
+{
+    ssize_t done;
+    do {
+        done = pread((int)file, buffer, size, offset);
+    } while (done < 0 && errno == EINTR);
+    return done < 0 ? -errno : done;
+}
+
+static ssize_t direct_write(struct mount *mount, intptr_t file, const void *buffer, size_t size,
+                            off_t offset)
+{
+    size_t total = 0;
+    while (total < size) {
+        ssize_t done =
+            pwrite((int)file, (const char *)buffer + total, size - total, offset + (off_t)total);
+        if (done < 0 && errno == EINTR) {
+            continue;
+        }
+        if (done < 0 && total == 0) {
+            return -errno;
+        }
+        if (done <= 0) {
+            break; /* what did fit counts; the next call will meet the error */
+        }
+        total += (size_t)done;
+    }
+    return (ssize_t)total;
+}
+
+static int direct_truncate(struct mount *mount, intptr_t file, off_t size)
+{
+    int result;
+    do {
+        result = ftruncate((int)file, size);
+    } while (result < 0 && errno == EINTR);
+    return result < 0 ? -errno : 0;
+}
+
+static void direct_destroy(struct mount *mount)
+{
+    struct direct_mount *direct = direct_of(mount);
+    close(direct->root);
+    free(direct);
+}
+
+static const struct mount_ops direct_ops = {
+    .root = direct_root,
+    .lookup = direct_lookup,
+    .forget = direct_forget,
+    .get_attributes = direct_get_attributes,
+    .read_link = direct_read_link,
+    .create = direct_create,
+    .make_directory = direct_make_directory,
+    .unlink = direct_unlink,
+    .remove_directory = direct_remove_directory,
+    .open = direct_open,
+    .close = direct_close,
+    .list = direct_list,
+    .read = direct_read,
+    .write = direct_write,
+    .truncate = direct_truncate,
+    .destroy = direct_destroy,
+};
+
+int direct_mount_new(const char *root, uint32_t number, struct mount **out)
+{
+    struct direct_mount *direct = calloc(1, sizeof *direct);
+    if (direct == NULL) {
+        return -ENOMEM;
+    }
+    direct->mount.ops = &direct_ops;
+    direct->mount.number = number;
+    /* The embedder's own path: links in it are followed. */
+    direct->root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (direct->root < 0) {
+        int error = errno;
+        free(direct);
+        return -error;
+    }
+    *out = &direct->mount;
+    return 0;
+}

@@ -1,0 +1,17 @@
+/*
+ * The direct mount: a directory of the host, reached by system calls of the client itself.
+ *
+ * The host has the truth. It is asked with one component at a time, relative to a descriptor of
+ * the directory, and never follows a link; so nothing that happens to the tree beside us can
+ * lead out of it.
+ */
+#ifndef HF_MOUNTS_DIRECT_DIRECT_H
+#define HF_MOUNTS_DIRECT_DIRECT_H
+
+#include "fs/mount.h"
+
+/* @number: the same for this mount in all clients. Free it with its destroy().
+ * Return: 0; -ENOENT, -ENOTDIR, -EACCES, -EMFILE, -ENOMEM, -ENOSYS (no openat2()). */
+int direct_mount_new(const char *root, uint32_t number, struct mount **out);
+
+#endif
