@@ -19,6 +19,19 @@
 #include <limits.h>
 #include <pthread.h>
 
+/*
+ * Who reads the socket: a thread that waits for an answer, so that a grant wakes that thread
+ * and no other (the leader); else the helper. Both wait on an epoll descriptor with the socket
+ * in it as EPOLLEXCLUSIVE, the leader's first: the kernel wakes the first that has a waiter.
+ */
+struct ready {
+    int lead_fd;      /* -1: not to be had here; then the helper always reads */
+    int lead_wake_fd; /* an eventfd in lead_fd: wakes the leader for other reasons */
+    int follow_fd;
+};
+
+struct wait;
+
 struct hf_client {
     pthread_mutex_t lock;
     pthread_mutex_t open_lock; /* one open at a time registers a handle at the server */
@@ -26,6 +39,8 @@ struct hf_client {
     int fd;                    /* non-blocking */
     bool is_socket;
     int wake_fd; /* an eventfd: makes the helper look at the fields below */
+    struct ready ready;
+    struct wait *leader; /* the thread that reads, if one does */
     bool stopping;
     bool write_pending; /* the helper waits for room in the socket */
     pthread_t helper;
@@ -34,11 +49,11 @@ struct hf_client {
     uint64_t number; /* that the server gave */
     struct sync_client core;
     struct id_map handles;
-    int out_error;           /* a message could not be queued: the connection must end */
-    struct buffer out;       /* frames that the socket had no room for yet */
-    uint64_t out_total;      /* bytes ever put into @out */
-    uint64_t out_sent;       /* of these, bytes the kernel has */
-    struct buffer in;        /* the helper's alone */
+    int out_error;      /* a message could not be queued: the connection must end */
+    struct buffer out;  /* frames that the socket had no room for yet */
+    uint64_t out_total; /* bytes ever put into @out */
+    uint64_t out_sent;  /* of these, bytes the kernel has */
+    struct buffer in;
     struct list armed;       /* handles that want a tick */
     struct list cancellable; /* waits with a cancel token */
     struct list fork_hooks;
@@ -84,6 +99,9 @@ void client_flush(hf_client *client);
  * most @patience times, a second apart. Return: 0, -ENOTCONN. */
 #define CLIENT_WAIT_FOR_EVER UINT_MAX
 int client_flush_wait(hf_client *client, unsigned patience);
+
+/* Read all that is there and handle it. With the lock held. */
+void client_receive(hf_client *client);
 
 /* The connection is over. With the lock held; the first reason stays. */
 void client_lost(hf_client *client, int reason);
@@ -165,6 +183,18 @@ int wait_finish(struct wait *wait, const hf_wait_opts *opts);
 
 /* End the waits whose token was fired. With the lock held. */
 void wait_check_cancelled(hf_client *client, uint64_t now_ns);
+
+/* ---- ready.c ---- */
+
+/* Return: 0, or a negative errno with nothing to deinit. */
+int ready_init(struct ready *ready, int socket_fd);
+void ready_deinit(struct ready *ready);
+
+/* The leader: sleep until the socket can be read, ready_wake_leader() or the deadline (on
+ * CLOCK_MONOTONIC; 0: none). It must read the socket afterwards, whatever woke it: the helper
+ * was not told. */
+void ready_lead(const struct ready *ready, uint64_t deadline_ns);
+void ready_wake_leader(const struct ready *ready);
 
 /* ---- fork.c ---- */
 

@@ -163,6 +163,7 @@ static void client_free(hf_client *client)
     if (client->wake_fd >= 0) {
         close(client->wake_fd);
     }
+    ready_deinit(&client->ready);
     if (client->fd >= 0) {
         close(client->fd);
     }
@@ -209,8 +210,10 @@ static void arm(void *context, struct sync_hold *hold)
     hf_sync *handle = handle_from_hold(hold);
     list_remove(&handle->armed_link);
     if (hold->tick_ns != 0) {
-        /* Only messages and ticks arm, and both come in the helper: no need to wake it. */
         list_append(&client->armed, &handle->armed_link);
+        if (client->leader != NULL) {
+            client_wake(client); /* the helper may sleep past it */
+        }
     }
 }
 
@@ -308,9 +311,10 @@ static void dispatch(hf_client *client)
     }
 }
 
-/* Read once. The lock is not needed: @in is the helper's alone. Return: a reason to end, or 0. */
-static int receive(hf_client *client)
+/* Read once. Return: 0, or the reason why the connection is over. *more: there may be more. */
+static int read_once(hf_client *client, bool *more)
 {
+    *more = false;
     uint8_t *room = buffer_reserve(&client->in, READ_SIZE);
     if (room == NULL) {
         return -errno;
@@ -318,12 +322,47 @@ static int receive(hf_client *client)
     ssize_t got = read(client->fd, room, READ_SIZE);
     if (got > 0) {
         buffer_commit(&client->in, (size_t)got);
+        *more = (size_t)got == READ_SIZE;
         return 0;
     }
     if (got == 0) {
         return -ECONNRESET;
     }
     return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+}
+
+void client_receive(hf_client *client)
+{
+    bool more = true;
+    while (more && client->error == 0) {
+        int reason = read_once(client, &more);
+        dispatch(client);
+        if (reason != 0) {
+            client_lost(client, reason);
+        }
+    }
+    client_flush(client);
+}
+
+/* Sleep until there is something for the helper to do. With the lock held. */
+static void helper_wait(hf_client *client)
+{
+    struct timespec timeout;
+    struct timespec *left = next_tick(client, &timeout);
+    nfds_t count = client->error == 0 ? 3 : 1; /* a dead socket would be ready for ever */
+    struct pollfd items[3] = {
+        {.fd = client->wake_fd, .events = POLLIN},
+        {.fd = client->ready.follow_fd, .events = POLLIN},
+        {.fd = client->write_pending ? client->fd : -1, .events = POLLOUT},
+    };
+    pthread_mutex_unlock(&client->lock);
+    (void)ppoll(items, count, left, NULL);
+    if ((items[0].revents & POLLIN) != 0) {
+        uint64_t wakes;
+        ssize_t got = read(client->wake_fd, &wakes, sizeof(wakes));
+        (void)got; /* only to make it unreadable again */
+    }
+    pthread_mutex_lock(&client->lock);
 }
 
 static void *helper_main(void *argument)
@@ -333,32 +372,8 @@ static void *helper_main(void *argument)
     prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
     pthread_mutex_lock(&client->lock);
     while (!client->stopping) {
-        struct timespec timeout;
-        struct timespec *left = next_tick(client, &timeout);
-        bool alive = client->error == 0;
-        short events = (short)(POLLIN | (client->write_pending ? POLLOUT : 0));
-        struct pollfd items[2] = {
-            {.fd = client->wake_fd, .events = POLLIN},
-            {.fd = client->fd, .events = events},
-        };
-        pthread_mutex_unlock(&client->lock);
-
-        int reason = 0;
-        (void)ppoll(items, alive ? 2 : 1, left, NULL);
-        if ((items[0].revents & POLLIN) != 0) {
-            uint64_t count;
-            ssize_t got = read(client->wake_fd, &count, sizeof(count));
-            (void)got; /* only to make it unreadable again */
-        }
-        if (alive && (items[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
-            reason = receive(client);
-        }
-
-        pthread_mutex_lock(&client->lock);
-        dispatch(client);
-        if (reason != 0) {
-            client_lost(client, reason);
-        }
+        helper_wait(client);
+        client_receive(client);
         if (!list_is_empty(&client->cancellable)) {
             wait_check_cancelled(client, clock_now_ns());
         }
@@ -415,6 +430,7 @@ static int client_init(hf_client *client, int fd, const hf_client_config *config
     socklen_t size = sizeof(is_listening);
     client->fd = -1; /* the caller's until nothing can fail any more */
     client->wake_fd = -1;
+    client->ready = (struct ready){-1, -1, -1};
     client->references = 1;
     client->is_socket =
         getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) == 0 || errno != ENOTSOCK;
@@ -433,6 +449,9 @@ static int client_init(hf_client *client, int fd, const hf_client_config *config
     if (error == 0) {
         client->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         error = client->wake_fd < 0 ? -errno : set_nonblocking(fd);
+    }
+    if (error == 0) {
+        error = ready_init(&client->ready, fd);
     }
     client->core = (struct sync_client){
         .quantum_ns = client->config.quantum_ns,

@@ -28,6 +28,7 @@ struct fork_grant {
 struct fork_copy {
     int fd;
     int wake_fd;
+    struct ready ready;
     int error; /* why there is none */
     uint64_t number;
     uint32_t seq;
@@ -62,7 +63,7 @@ static int copy_dial(const hf_client *client, struct fork_copy *copy)
         return -errno;
     }
     copy->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return copy->wake_fd < 0 ? -errno : 0;
+    return copy->wake_fd < 0 ? -errno : ready_init(&copy->ready, fd);
 }
 
 /* What the child must have a reference to: all that the parent has registered. */
@@ -136,6 +137,7 @@ static void copy_free(struct fork_copy *copy)
     if (copy->wake_fd >= 0) {
         close(copy->wake_fd);
     }
+    ready_deinit(&copy->ready);
     buffer_deinit(&copy->in);
     free(copy->grants);
     free(copy);
@@ -162,6 +164,7 @@ static int client_prepare(hf_client *client)
     }
     copy->fd = -1;
     copy->wake_fd = -1;
+    copy->ready = (struct ready){-1, -1, -1};
     buffer_init(&copy->in, 2 * (WIRE_LENGTH_BYTES + WIRE_FRAME_MAX));
     if (error == 0) {
         error = client->error != 0 ? -ENOTCONN : copy_fill(client, copy);
@@ -191,6 +194,8 @@ static void forget_connection(hf_client *client)
 {
     close(client->fd);
     close(client->wake_fd);
+    ready_deinit(&client->ready);
+    client->leader = NULL;
     buffer_deinit(&client->out);
     buffer_deinit(&client->in);
     client->out_total = 0;
@@ -222,6 +227,12 @@ static void client_child(hf_client *client)
     client->fd = copy == NULL ? -1 : copy->fd;
     client->wake_fd = copy == NULL ? -1 : copy->wake_fd;
     client->error = 0;
+    if (copy != NULL) {
+        client->ready = copy->ready;
+        copy->fd = -1;
+        copy->wake_fd = -1;
+        copy->ready = (struct ready){-1, -1, -1};
+    }
     if (error == 0) {
         client->number = copy->number;
         client->core.last_seq = copy->seq;
@@ -234,8 +245,6 @@ static void client_child(hf_client *client)
         client->has_helper = false;
     }
     if (copy != NULL) {
-        copy->fd = -1;
-        copy->wake_fd = -1;
         copy_free(copy);
     }
     if (error != 0) {

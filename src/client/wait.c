@@ -1,6 +1,8 @@
 /*
- * Threads that wait: each sleeps on a futex of its own, so that a grant wakes exactly the
- * thread it is for. Deadlines are kept by the sleeping thread, cancel tokens by the helper.
+ * Threads that wait. The first of them reads the socket itself (the leader), so that the
+ * answer wakes it and nobody else. The others sleep on a futex each, so that a grant wakes
+ * exactly the thread it is for. Deadlines are kept by the thread that sleeps, cancel tokens by
+ * the helper.
  */
 #include "base/clock.h"
 #include "client/client.h"
@@ -12,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { PHASE_AWAKE, PHASE_ASLEEP, PHASE_FINAL };
+enum { PHASE_AWAKE, PHASE_ASLEEP, PHASE_LEADING, PHASE_FINAL };
 
 static struct wait *wait_from_waiter(struct sync_waiter *waiter)
 {
@@ -31,15 +33,17 @@ void wait_init(struct wait *wait, hf_sync *handle, hf_mode mode, const hf_wait_o
     wait->waiter.nowait = opts != NULL && (opts->flags & HF_NOWAIT) != 0;
 }
 
-void wait_wake(void *client, struct sync_waiter *waiter)
+void wait_wake(void *context, struct sync_waiter *waiter)
 {
-    (void)client;
+    hf_client *client = context;
     struct wait *wait = wait_from_waiter(waiter);
     uint32_t before = atomic_exchange_explicit(&wait->phase, PHASE_FINAL, memory_order_acq_rel);
     if (before == PHASE_ASLEEP) {
         /* The thread may see the phase and be gone by now; then this wakes nobody, or somebody
          * whose own loop looks again. */
         syscall(SYS_futex, &wait->phase, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    } else if (before == PHASE_LEADING) {
+        ready_wake_leader(&client->ready);
     }
 }
 
@@ -68,35 +72,65 @@ static bool sleep_until_final(struct wait *wait, uint64_t deadline_ns)
     return true;
 }
 
+/* Wait as the leader. With the lock held. */
+static void lead(struct wait *wait, uint64_t deadline_ns)
+{
+    hf_client *client = wait->handle->client;
+    client->leader = wait;
+    while (wait->waiter.state == SYNC_WAITER_QUEUED) {
+        atomic_store_explicit(&wait->phase, PHASE_LEADING, memory_order_release);
+        pthread_mutex_unlock(&client->lock);
+        ready_lead(&client->ready, deadline_ns);
+        pthread_mutex_lock(&client->lock);
+        /* What we read ourselves need not wake us. */
+        uint32_t leading = PHASE_LEADING;
+        atomic_compare_exchange_strong(&wait->phase, &leading, PHASE_AWAKE);
+        client_receive(client);
+        uint64_t now_ns = clock_now_ns();
+        if (deadline_ns != 0 && now_ns >= deadline_ns) {
+            sync_hold_give_up(
+                &client->core, &wait->handle->hold, &wait->waiter, -ETIMEDOUT, now_ns);
+            client_flush(client);
+        }
+    }
+    client->leader = NULL;
+}
+
+/* Wait while somebody else reads. With the lock held. */
+static void follow(struct wait *wait, uint64_t deadline_ns)
+{
+    hf_client *client = wait->handle->client;
+    pthread_mutex_unlock(&client->lock);
+    bool final = sleep_until_final(wait, deadline_ns);
+    pthread_mutex_lock(&client->lock);
+    if (!final) {
+        sync_hold_give_up(
+            &client->core, &wait->handle->hold, &wait->waiter, -ETIMEDOUT, clock_now_ns());
+        client_flush(client);
+    }
+}
+
 int wait_finish(struct wait *wait, const hf_wait_opts *opts)
 {
     hf_client *client = wait->handle->client;
     struct sync_waiter *waiter = &wait->waiter;
-    bool waits = waiter->state == SYNC_WAITER_QUEUED;
-    bool cancellable = waits && wait->cancel != NULL;
-    if (cancellable) {
-        list_append(&client->cancellable, &wait->cancel_link);
-        /* A token that was fired before had nobody to wake. */
-        wait_check_cancelled(client, clock_now_ns());
-    }
     client_flush(client);
-    pthread_mutex_unlock(&client->lock);
-    if (!waits) {
-        return waiter->result;
-    }
-
-    uint64_t deadline_ns = opts == NULL ? 0 : opts->deadline_ns;
-    if (!sleep_until_final(wait, deadline_ns)) {
-        pthread_mutex_lock(&client->lock);
-        sync_hold_give_up(&client->core, &wait->handle->hold, waiter, -ETIMEDOUT, clock_now_ns());
-        client_flush(client);
-        pthread_mutex_unlock(&client->lock);
-    }
-    if (cancellable) {
-        pthread_mutex_lock(&client->lock);
+    if (waiter->state == SYNC_WAITER_QUEUED) {
+        if (wait->cancel != NULL) {
+            list_append(&client->cancellable, &wait->cancel_link);
+            /* A token that was fired before had nobody to wake. */
+            wait_check_cancelled(client, clock_now_ns());
+            client_flush(client);
+        }
+        uint64_t deadline_ns = opts == NULL ? 0 : opts->deadline_ns;
+        if (client->leader == NULL && client->ready.lead_fd >= 0) {
+            lead(wait, deadline_ns);
+        } else {
+            follow(wait, deadline_ns);
+        }
         list_remove(&wait->cancel_link);
-        pthread_mutex_unlock(&client->lock);
     }
+    pthread_mutex_unlock(&client->lock);
     return waiter->result;
 }
 
