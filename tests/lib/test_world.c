@@ -1,0 +1,137 @@
+#include "lib/test_world.h"
+
+#include "lib/test.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+void world_init(struct world *world)
+{
+    *world = (struct world){.client = NULL};
+    test_server_init(&world->server);
+    snprintf(world->root, sizeof world->root, "%s/r", world->server.folder);
+    snprintf(world->outside, sizeof world->outside, "%s/o", world->server.folder);
+    assert_int_equal(mkdir(world->root, 0755), 0);
+    assert_int_equal(mkdir(world->outside, 0755), 0);
+    world->shared = mmap(
+        NULL, sizeof *world->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(world->shared != MAP_FAILED);
+    world_set_meeting(world, 2);
+    test_server_start(&world->server);
+}
+
+static int remove_entry(const char *path, const struct stat *attributes, int type, struct FTW *at)
+{
+    return remove(path);
+}
+
+void world_deinit(struct world *world)
+{
+    assert_int_equal(nftw(world->root, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(nftw(world->outside, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+    munmap(world->shared, sizeof *world->shared);
+    test_server_deinit(&world->server);
+}
+
+void world_join(struct world *world)
+{
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    config.root = world->root;
+    CHECK_EQUAL(hf_client_connect(world->server.address, NULL, &world->client), 0);
+    CHECK_EQUAL(hf_fs_attach(world->client, &config, &world->fs), 0);
+}
+
+void world_leave(struct world *world)
+{
+    world->fs = hf_fs_detach(world->fs);
+    world->client = hf_client_unref(world->client);
+}
+
+pid_t world_start(struct world *world, world_act *act, void *argument)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        alarm(WORLD_PATIENCE_SECONDS);
+        world_join(world);
+        act(world, argument);
+        world_leave(world);
+        _exit(0);
+    }
+    return pid;
+}
+
+void world_wait(pid_t pid)
+{
+    int status;
+    while (waitpid(pid, &status, 0) < 0) {
+        assert_int_equal(errno, EINTR);
+    }
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+void world_play(struct world *world, world_act *act, void *argument)
+{
+    world_wait(world_start(world, act, argument));
+}
+
+void world_set_meeting(struct world *world, unsigned count)
+{
+    pthread_barrierattr_t attributes;
+    pthread_barrierattr_init(&attributes);
+    pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_barrier_init(&world->shared->barrier, &attributes, count);
+    pthread_barrierattr_destroy(&attributes);
+}
+
+void world_meet(struct world *world)
+{
+    pthread_barrier_wait(&world->shared->barrier);
+}
+
+char *world_read_file(const struct world *world, const char *name, size_t *size)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/%s", world->root, name);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    *size = (size_t)ftell(file);
+    rewind(file);
+    char *content = malloc(*size + 1);
+    assert_non_null(content);
+    assert_int_equal(fread(content, 1, *size, file), *size);
+    content[*size] = '\0';
+    fclose(file);
+    return content;
+}
+
+void world_check(bool condition, const char *text, const char *file, int line)
+{
+    if (!condition) {
+        fprintf(stderr, "# pid %d: %s:%d: not true: %s\n", (int)getpid(), file, line, text);
+        _exit(1);
+    }
+}
+
+void world_check_equal(long long left, long long right, const char *text, const char *file,
+                       int line)
+{
+    if (left != right) {
+        fprintf(stderr,
+                "# pid %d: %s:%d: %lld is not %lld: %s\n",
+                (int)getpid(),
+                file,
+                line,
+                left,
+                right,
+                text);
+        _exit(1);
+    }
+}
