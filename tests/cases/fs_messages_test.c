@@ -1,0 +1,324 @@
+/*
+ * What operations cost: going on with what this client holds sends nothing, a first use costs
+ * one message pair, and a write costs one system call.
+ */
+#include "lib/test.h"
+#include "lib/test_world.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define REPEATS 1000
+
+static uint64_t messages(const struct world *world)
+{
+    hf_client_stats stats;
+    hf_client_get_stats(world->client, &stats);
+    return stats.acquires_sent + stats.releases_sent + stats.cancels_sent + stats.grants_received +
+           stats.recalls_received;
+}
+
+struct cached {
+    hf_fs *fs;
+    int file; /* read and write */
+    int log;  /* append */
+    int directory;
+};
+
+static void again_stat(struct cached *cached)
+{
+    struct stat attributes;
+    CHECK_EQUAL(hf_stat(cached->fs, "a/b/file", &attributes), 0);
+    CHECK_EQUAL(hf_lstat(cached->fs, "/a/b/../b/./file", &attributes), 0);
+    CHECK_EQUAL(hf_fstat(cached->fs, cached->file, &attributes), 0);
+    CHECK_EQUAL(hf_stat(cached->fs, "a/b/missing", &attributes), -ENOENT);
+    CHECK_EQUAL(hf_stat(cached->fs, "a/missing/file", &attributes), -ENOENT);
+}
+
+static void again_open(struct cached *cached)
+{
+    int fd = hf_open(cached->fs, "a/b/file", O_RDWR | O_CREAT, 0644);
+    CHECK(fd >= 0);
+    CHECK_EQUAL(hf_close(cached->fs, fd), 0);
+    CHECK_EQUAL(hf_open(cached->fs, "a/b/missing", O_RDWR, 0), -ENOENT);
+}
+
+static void again_write(struct cached *cached)
+{
+    CHECK_EQUAL(hf_write(cached->fs, cached->file, "0123456789", 10), 10);
+    CHECK_EQUAL(hf_pwrite(cached->fs, cached->file, "0123456789", 10, 5), 10);
+    CHECK_EQUAL(hf_write(cached->fs, cached->log, "line\n", 5), 5);
+}
+
+static void again_read(struct cached *cached)
+{
+    char bytes[10];
+    CHECK_EQUAL(hf_lseek(cached->fs, cached->file, 0, SEEK_SET), 0);
+    CHECK_EQUAL(hf_read(cached->fs, cached->file, bytes, 10), 10);
+    CHECK_EQUAL(hf_pread(cached->fs, cached->file, bytes, 10, 0), 10);
+    CHECK(hf_lseek(cached->fs, cached->file, 0, SEEK_END) >= 10);
+}
+
+static void again_readdir(struct cached *cached)
+{
+    hf_dirent entry;
+    CHECK_EQUAL(hf_lseek(cached->fs, cached->directory, 0, SEEK_SET), 0);
+    while (hf_readdir(cached->fs, cached->directory, &entry) == 1) {
+    }
+}
+
+static void again_truncate(struct cached *cached)
+{
+    CHECK_EQUAL(hf_ftruncate(cached->fs, cached->file, 50), 0);
+    CHECK_EQUAL(hf_truncate(cached->fs, "a/b/file", 60), 0);
+}
+
+static void cached_open(struct world *world, struct cached *cached)
+{
+    cached->fs = world->fs;
+    CHECK_EQUAL(hf_mkdir(world->fs, "a", 0755), 0);
+    CHECK_EQUAL(hf_mkdir(world->fs, "a/b", 0755), 0);
+    cached->file = hf_open(world->fs, "a/b/file", O_RDWR | O_CREAT, 0644);
+    cached->log = hf_open(world->fs, "a/b/log", O_WRONLY | O_APPEND | O_CREAT, 0644);
+    cached->directory = hf_open(world->fs, "a/b", O_RDONLY | O_DIRECTORY, 0);
+    CHECK(cached->file >= 0 && cached->log >= 0 && cached->directory >= 0);
+}
+
+static void act_repeat(struct world *world, void *argument)
+{
+    static void (*const again[])(struct cached * cached) = {
+        again_write,
+        again_stat,
+        again_open,
+        again_read,
+        again_readdir,
+        again_truncate,
+    };
+    struct cached cached;
+    cached_open(world, &cached);
+    for (size_t i = 0; i < sizeof again / sizeof again[0]; i++) {
+        again[i](&cached);
+        const uint64_t before = messages(world);
+        for (int repeat = 0; repeat < REPEATS; repeat++) {
+            again[i](&cached);
+        }
+        CHECK_EQUAL(messages(world) - before, 0);
+    }
+}
+
+/* Uncontested means no messages, whatever the operation. */
+static void test_repeating_sends_nothing(void **state)
+{
+    struct world world;
+    world_init(&world);
+    world_play(&world, act_repeat, NULL);
+    world_deinit(&world);
+}
+
+static void act_use_first(struct world *world, void *argument)
+{
+    struct stat attributes;
+    char name[24];
+    struct cached cached;
+    cached_open(world, &cached);
+
+    /* The directories are held; the inode is new. */
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "a/b/new%d", i);
+        int fd = hf_open(world->fs, name, O_CREAT | O_WRONLY, 0644);
+        CHECK(fd >= 0);
+        const uint64_t before = messages(world);
+        CHECK_EQUAL(hf_stat(world->fs, name, &attributes), 0);
+        CHECK_EQUAL(messages(world) - before, 2);
+        CHECK_EQUAL(hf_stat(world->fs, name, &attributes), 0);
+        CHECK_EQUAL(hf_close(world->fs, fd), 0);
+        CHECK_EQUAL(messages(world) - before, 2);
+    }
+    /* In a directory that is held, a new file costs nothing before it is used itself. */
+    const uint64_t before = messages(world);
+    int fd = hf_open(world->fs, "a/b/unused", O_CREAT | O_WRONLY, 0644);
+    CHECK(fd >= 0);
+    CHECK_EQUAL(hf_close(world->fs, fd), 0);
+    CHECK_EQUAL(messages(world) - before, 0);
+}
+
+static void test_a_first_use_costs_one_pair(void **state)
+{
+    struct world world;
+    world_init(&world);
+    world_play(&world, act_use_first, NULL);
+    world_deinit(&world);
+}
+
+static void act_move_shared(struct world *world, void *argument)
+{
+    char byte;
+    struct cached cached;
+    cached_open(world, &cached);
+    CHECK_EQUAL(hf_write(world->fs, cached.file, "x", 1), 1);
+    pid_t child = hf_fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        _exit(0);
+    }
+    CHECK_EQUAL(waitpid(child, NULL, 0), child);
+
+    CHECK_EQUAL(hf_lseek(world->fs, cached.file, 0, SEEK_SET), 0);
+    uint64_t before = messages(world);
+    for (int i = 0; i < REPEATS; i++) {
+        CHECK_EQUAL(hf_write(world->fs, cached.file, "x", 1), 1);
+    }
+    CHECK_EQUAL(messages(world) - before, REPEATS);
+
+    before = messages(world);
+    for (int i = 0; i < REPEATS; i++) {
+        CHECK_EQUAL(hf_read(world->fs, cached.file, &byte, 1), 0);
+        CHECK_EQUAL(hf_lseek(world->fs, cached.file, 0, SEEK_CUR), REPEATS);
+        CHECK_EQUAL(hf_pread(world->fs, cached.file, &byte, 1, 0), 1);
+    }
+    CHECK_EQUAL(messages(world) - before, 0);
+}
+
+/* Moving a shared offset publishes it with one message; what moves nothing publishes nothing. */
+static void test_a_shared_offset_is_published_when_it_moves(void **state)
+{
+    struct world world;
+    world_init(&world);
+    world_play(&world, act_move_shared, NULL);
+    world_deinit(&world);
+}
+
+/* ---- system calls ---- */
+
+#if defined(__x86_64__)
+
+#define TRACED_WRITES 100
+
+/* The system calls of one thread, between two calls of getppid(). */
+struct traced {
+    long total;
+    long writes;
+};
+
+enum traced_operation { TRACE_WRITE, TRACE_APPEND, TRACE_STAT };
+
+static void act_traced(struct world *world, void *argument)
+{
+    const enum traced_operation *operation = argument;
+    struct stat attributes;
+    struct cached cached;
+    cached_open(world, &cached);
+    CHECK_EQUAL(hf_write(world->fs, cached.file, "x", 1), 1);
+    CHECK_EQUAL(hf_write(world->fs, cached.log, "x", 1), 1);
+    CHECK_EQUAL(hf_stat(world->fs, "a/b/file", &attributes), 0);
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0) {
+        _exit(77);
+    }
+    raise(SIGSTOP);
+    syscall(SYS_getppid);
+    for (int i = 0; i < TRACED_WRITES; i++) {
+        if (*operation == TRACE_WRITE) {
+            hf_write(world->fs, cached.file, "0123456789", 10);
+        } else if (*operation == TRACE_APPEND) {
+            hf_write(world->fs, cached.log, "0123456789", 10);
+        } else {
+            hf_stat(world->fs, "a/b/file", &attributes);
+        }
+    }
+    syscall(SYS_getppid);
+    _exit(0);
+}
+
+static struct traced trace(pid_t pid)
+{
+    struct traced counted = {0};
+    struct user_regs_struct registers;
+    bool counting = false;
+    int status;
+
+    for (bool entry = true;; entry = !entry) {
+        assert_int_equal(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (WIFEXITED(status) || WIFSIGNALED(status)) {
+            fail_msg("the traced process ended too early");
+        }
+        if (!entry) {
+            continue;
+        }
+        assert_int_equal(ptrace(PTRACE_GETREGS, pid, NULL, &registers), 0);
+        if (registers.orig_rax == SYS_getppid) {
+            if (counting) {
+                return counted;
+            }
+            counting = true;
+        } else if (counting) {
+            counted.total++;
+            counted.writes += registers.orig_rax == SYS_pwrite64;
+        }
+    }
+}
+
+/* Return: false when this process may not trace. */
+static bool count_system_calls(enum traced_operation operation, struct traced *counted)
+{
+    struct world world;
+    int status;
+
+    world_init(&world);
+    pid_t pid = world_start(&world, act_traced, &operation);
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    const bool may_trace = WIFSTOPPED(status);
+    if (may_trace) {
+        *counted = trace(pid);
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+    }
+    world_deinit(&world);
+    return may_trace;
+}
+
+/* One pwrite for a write or an append, nothing for a stat. */
+static void test_system_calls(void **state)
+{
+    struct traced counted = {0};
+
+    if (!test_is_plain() || !count_system_calls(TRACE_WRITE, &counted)) {
+        skip(); /* the sanitizers make system calls of their own */
+    }
+    assert_int_equal(counted.writes, TRACED_WRITES);
+    assert_int_equal(counted.total, TRACED_WRITES);
+
+    assert_true(count_system_calls(TRACE_APPEND, &counted));
+    assert_int_equal(counted.writes, TRACED_WRITES);
+    assert_int_equal(counted.total, TRACED_WRITES);
+
+    assert_true(count_system_calls(TRACE_STAT, &counted));
+    assert_int_equal(counted.total, 0);
+}
+
+#else
+
+static void test_system_calls(void **state)
+{
+    skip(); /* the registers are read for one architecture only */
+}
+
+#endif
+
+int main(void)
+{
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_repeating_sends_nothing),
+        cmocka_unit_test(test_a_first_use_costs_one_pair),
+        cmocka_unit_test(test_a_shared_offset_is_published_when_it_moves),
+        cmocka_unit_test(test_system_calls),
+    };
+    return cmocka_run_group_tests_name("fs messages", tests, NULL, NULL);
+}
