@@ -339,6 +339,21 @@ const struct thread *check_next_waiter(const struct client *client, int handle)
     return next;
 }
 
+void check_canceled(struct world *world, int index, int handle)
+{
+    const struct client *client = &world->clients[index];
+    const struct entry *entry = &world->models[handle].entries[index];
+    if (!is_in_touch(client) || !entry->outstanding || entry->cancel_sent) {
+        return;
+    }
+    for (int i = 0; i < client->thread_count; i++) {
+        if (is_waiting(&client->threads[i], handle)) {
+            return;
+        }
+    }
+    sim_fail(world, "nobody waits any more for what was requested, and no CANCEL is sent");
+}
+
 void check_granted_is_used(struct world *world, const struct client *client,
                            const struct thread *next, const struct wire_message *message)
 {

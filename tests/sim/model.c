@@ -77,6 +77,28 @@ uint64_t model_others(const struct world *world, int client, int handle)
 
 /* ---- the client's end of the channels ---- */
 
+/* A client sends no RELEASE without a reason. */
+static void check_release(struct world *world, int client, int handle,
+                          const struct wire_message *message)
+{
+    const struct entry *entry = &world->models[handle].entries[client];
+    const struct sim_hold *hold = &world->clients[client].holds[handle];
+    if (message->grant != entry->client_grant || message->grant == 0) {
+        sim_fail(world, "a RELEASE does not name the grant that the client got last");
+    }
+    if (world->letting_go || !hold->open) {
+        return;
+    }
+    if (message->mode == entry->client_mode) {
+        if ((message->flags & WIRE_VALUE) == 0) {
+            sim_fail(world, "a RELEASE that says nothing");
+        }
+    } else if (!hold->recall_met || hold->recall_grant != message->grant ||
+               message->mode < hold->recall_mode) {
+        sim_fail(world, "a RELEASE that no RECALL and no thread asked for");
+    }
+}
+
 void model_client_sends(struct world *world, int client, const struct wire_message *message)
 {
     const int handle = handle_of(world, message);
@@ -88,18 +110,20 @@ void model_client_sends(struct world *world, int client, const struct wire_messa
         }
         entry->outstanding = true;
         entry->outstanding_seq = message->seq;
+        entry->cancel_sent = false;
+        entry->client_mode = HF_INVALID;
         cover(world, message->mode == HF_INVALID ? COVER_reference_asked : COVER_acquire_sent);
         break;
     case WIRE_RELEASE:
-        if (message->grant != entry->client_grant || message->grant == 0) {
-            sim_fail(world, "a RELEASE does not name the grant that the client got last");
-        }
+        check_release(world, client, handle, message);
+        entry->client_mode = message->mode;
         cover(world, COVER_release_sent);
         break;
     case WIRE_CANCEL:
-        if (!entry->outstanding || message->seq != entry->outstanding_seq) {
-            sim_fail(world, "a CANCEL for no outstanding request");
+        if (!entry->outstanding || message->seq != entry->outstanding_seq || entry->cancel_sent) {
+            sim_fail(world, "a CANCEL for no outstanding request, or a second one");
         }
+        entry->cancel_sent = true;
         cover(world, COVER_cancel_sent);
         break;
     default:
@@ -120,6 +144,7 @@ void model_client_gets(struct world *world, int client, const struct wire_messag
     entry->outstanding = false;
     if ((message->flags & WIRE_DENIED) == 0) {
         entry->client_grant = message->grant;
+        entry->client_mode = message->mode;
     }
 }
 
@@ -354,13 +379,16 @@ static void server_recalls(struct world *world, struct model *model, int client,
     if (entry->grant != message->grant || entry->mode <= message->mode) {
         sim_fail(world, "a RECALL to one who does not hold so much");
     }
-    bool wanted = false;
+    uint8_t needed = HF_EXCLUSIVE;
     for (int i = 0; i < SIM_CLIENTS; i++) {
         const struct entry *other = &model->entries[i];
-        wanted = wanted || (i != client && other->waiting && excludes(other->wants, entry->mode));
+        if (i != client && other->waiting && excludes(other->wants, entry->mode)) {
+            const uint8_t leaves = other->wants == HF_EXCLUSIVE ? HF_INVALID : HF_SHARED;
+            needed = leaves < needed ? leaves : needed;
+        }
     }
-    if (!wanted || message->waiting == 0) {
-        sim_fail(world, "a RECALL though nobody else wants the handle");
+    if (message->mode < needed || message->waiting == 0) {
+        sim_fail(world, "a RECALL to less than anybody else needs");
     }
     if (message->mode >= entry->recalled_to) {
         cover(world, COVER_recall_repeated);

@@ -207,7 +207,9 @@ void handle_close(struct world *world, int client, int handle)
     struct sim_hold *hold = &world->clients[client].holds[handle];
     trace_note(world, "closes", client, -1, handle, 0, 0);
     hold->open = false;
+    world->letting_go = true;
     sync_hold_close(core_of(world, client), &hold->hold);
+    world->letting_go = false;
     cover(world, COVER_closed);
     if (!sync_hold_is_done(&hold->hold)) {
         cover(world, COVER_closed_undone);
@@ -318,6 +320,7 @@ static void give_up(struct world *world, int client, int thread)
         sim_fail(world, "a thread is woken by its own giving up");
     }
     actor->woken = true;
+    check_canceled(world, client, actor->handle);
     call_ends(world, client);
 }
 
@@ -484,8 +487,10 @@ static bool begin(struct world *world, int client, int thread)
     }
     if (dice_percent(&world->dice, profile->yield)) {
         actor->mode = dice_percent(&world->dice, 50) ? HF_INVALID : HF_SHARED;
+        world->letting_go = true;
         const int result =
             sync_hold_yield(core_of(world, client), &hold->hold, actor->mode, world->now_ns);
+        world->letting_go = false;
         note(world, "yields", client, thread, result);
         cover(world, result == 0 ? COVER_yielded : COVER_yield_busy);
         call_ends(world, client);

@@ -131,6 +131,7 @@ void world_init(struct world *world)
     world->leaving = -1;
     world->asking = -1;
     world->acting = -1;
+    world->letting_go = false;
     for (int i = 0; i < SIM_CLIENTS; i++) {
         memset(&world->clients[i], 0, offsetof(struct client, up));
         channel_clear(&world->clients[i].up);
@@ -277,11 +278,13 @@ void client_disconnects(struct world *world, int index)
     trace_note(world, "disconnects", index, -1, -1, 0, 0);
     cover(world, COVER_disconnected);
     world->acting = index;
+    world->letting_go = true;
     for (int handle = 0; handle < world->handle_count; handle++) {
         if (client->holds[handle].exists) {
             sync_hold_yield(&client->core, &client->holds[handle].hold, HF_INVALID, world->now_ns);
         }
     }
+    world->letting_go = false;
     publications_commit(world);
     close_link(client);
     holds_disconnect(world, index);

@@ -126,6 +126,8 @@ struct entry {
     /* at the client's end */
     bool outstanding; /* an ACQUIRE was sent and no answer has arrived */
     uint32_t outstanding_seq;
+    bool cancel_sent;      /* for it */
+    uint8_t client_mode;   /* what the client has, by the messages at its end */
     uint64_t client_grant; /* the last that arrived */
     /* of the message just handled */
     bool stale;    /* it names a grant or a request that is not current: nothing may happen */
@@ -188,9 +190,10 @@ struct world {
     struct sync_server server;
     uint64_t server_bytes; /* counters.bytes of the empty table */
     bool server_ready;
-    int acting;  /* the client whose core runs */
-    int leaving; /* the client whose sync_peer_leave() runs, or -1 */
-    int asking;  /* the client whose message the server handles, or -1 */
+    int acting;      /* the client whose core runs */
+    bool letting_go; /* a thread yields or closes, or the client disconnects */
+    int leaving;     /* the client whose sync_peer_leave() runs, or -1 */
+    int asking;      /* the client whose message the server handles, or -1 */
     uint8_t asking_handle;
     uint32_t replies; /* messages the server sent in this step */
 
@@ -311,6 +314,8 @@ void check_recall_arrives(struct world *world, struct sim_hold *hold,
                           const struct wire_message *message);
 /* A thread that uses a handle sees the value that it must. */
 void check_value(struct world *world, int client, int thread);
+/* A thread has given up: what nobody waits for any more is not requested any more. */
+void check_canceled(struct world *world, int client, int handle);
 /* A call that publishes @stamp is about to return. */
 void check_published(struct world *world, int handle, uint64_t stamp);
 /* Could @thread have the hold at once, without a message? */
