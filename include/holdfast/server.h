@@ -88,7 +88,7 @@ HF_PUBLIC int hf_server_new(const hf_server_config *config, hf_server **out);
 /**
  * hf_server_start() - run the server in a thread of its own, with all signals blocked
  *
- * Return: 0, -EAGAIN (no thread), -EBUSY (it runs already).
+ * Return: 0, -EAGAIN (no thread), -EBUSY (it runs already), -ESHUTDOWN after hf_server_stop().
  */
 HF_PUBLIC int hf_server_start(hf_server *server);
 
@@ -105,7 +105,8 @@ HF_PUBLIC int hf_server_timeout_ms(const hf_server *server);
 /**
  * hf_server_dispatch() - handle what has arrived, without blocking
  *
- * Return: 0; -ESHUTDOWN after hf_server_stop().
+ * Return: 0; -ESHUTDOWN after hf_server_stop(), which may be called from a callback during it;
+ * -EBUSY when the server has a thread of its own, or from such a callback.
  */
 HF_PUBLIC int hf_server_dispatch(hf_server *server);
 
@@ -119,7 +120,9 @@ HF_PUBLIC int hf_server_connect(hf_server *server);
 
 /**
  * hf_server_adopt() - serve a connected descriptor that the embedder brings
- * @fd: a stream socket or similar. Owned by the server on success, by the caller on failure.
+ * @fd: a stream socket, or a character device that can be polled and carries bytes unchanged.
+ *      Owned by the server on success, by the caller on failure. Becomes non-blocking and
+ *      close-on-exec.
  *
  * Whether its peer may connect is for the embedder to decide; no uid is checked.
  *
@@ -140,14 +143,18 @@ typedef struct hf_server_stats {
 
 /**
  * hf_server_get_stats() - counters as of the last time the server was idle or dispatched
+ *
+ * Whoever has seen a message of the server, or the end of a connection, finds all that led to
+ * it counted.
  */
 HF_PUBLIC void hf_server_get_stats(hf_server *server, hf_server_stats *out);
 
 /**
  * hf_server_stop() - stop serving
  *
- * Every connection ends. Blocks until the server's own thread has ended, if it has one.
- * Calling it again does nothing.
+ * Every connection ends. Blocks until the server's own thread has ended, if it has one; called
+ * back from that thread it returns at once, and the server stops after the callback. Calling it
+ * again does nothing.
  */
 HF_PUBLIC void hf_server_stop(hf_server *server);
 
@@ -155,8 +162,11 @@ HF_PUBLIC void hf_server_stop(hf_server *server);
  * hf_server_free() - stop, and free everything
  * @server: may be NULL
  *
- * In a child after fork(), where the server does not run, it frees the copy and touches
- * neither the socket file nor the clients.
+ * Not to be called from a callback of the server.
+ *
+ * In a child after fork() the server does not run: its descriptors are closed there, all calls
+ * return -ESHUTDOWN or do nothing, and this one touches neither the socket file nor the clients.
+ * The copy's memory stays allocated until the child ends or calls exec.
  *
  * Return: NULL.
  */

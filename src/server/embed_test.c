@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
@@ -130,6 +131,30 @@ static void test_what_one_request_causes_is_sent_at_once(void **state)
     assert_int_equal(recv(client.fd, bytes, sizeof(bytes), 0),
                      wire_size(&welcome) + 2 * wire_size(&grant));
     raw_close(&client);
+}
+
+/* With too few descriptors at each point in turn: an error, and nothing is left behind. */
+static void test_making_it_fails_cleanly_without_descriptors(void **state)
+{
+    struct rlimit before, tight;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const int first = dup(0);
+    close(first);
+    tight = before;
+    int failures = 0;
+    for (tight.rlim_cur = (rlim_t)first;; tight.rlim_cur++) {
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+        const int result = hf_server_new(&test.config, &test.server);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        if (result == 0) {
+            break;
+        }
+        failures++;
+        assert_int_equal(result, -EMFILE);
+        assert_int_equal(access(test.path, F_OK), -1);
+        assert_int_equal(test_count_descriptors(), test.descriptors_before);
+    }
+    assert_in_range(failures, 5, 20);
 }
 
 static void test_only_one_may_drive_it(void **state)
@@ -414,6 +439,7 @@ int main(void)
         TEST(test_descriptor_and_timeout_are_enough_to_drive_it),
         TEST(test_the_timeout_carries_the_handshakes_limit),
         TEST(test_what_one_request_causes_is_sent_at_once),
+        TEST(test_making_it_fails_cleanly_without_descriptors),
         TEST(test_only_one_may_drive_it),
         TEST(test_stopping_says_goodbye_to_all),
         TEST(test_stopping_a_server_that_never_ran),

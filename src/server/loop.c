@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static _Thread_local const struct hf_server *running_here;
 
@@ -185,6 +186,10 @@ int server_open_loop(struct hf_server *server)
     }
     int failure = uv_loop_init(server->loop);
     if (failure != 0) {
+        /* libuv 1.44 leaves this one open. */
+        if (uv_version() < 0x012d00 && uv_backend_fd(server->loop) > 0) {
+            close(uv_backend_fd(server->loop));
+        }
         free(server->loop);
         server->loop = NULL;
         return failure;
