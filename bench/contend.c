@@ -40,6 +40,7 @@ struct contender {
     const struct contender_arguments *arguments;
     struct bench_client client;
     uint32_t first_turn; /* of the next round of turns */
+    uint64_t messages; /* when the last round ended: another process may begin the next before us */
 };
 
 /* ---- one process ---- */
@@ -146,7 +147,6 @@ static bool loop_mutex(pthread_mutex_t *mutex, uint64_t end_ns, struct contend_r
 static bool carry_out(struct contender *contender, const struct order *order,
                       struct contend_result *result)
 {
-    const uint64_t messages = client_messages(&contender->client);
     const uint64_t end_ns = order->begin_ns + order->amount;
     bool done = false;
     switch (order->kind) {
@@ -163,14 +163,16 @@ static bool carry_out(struct contender *contender, const struct order *order,
         done = loop_mutex(&contender->arguments->memory->mutex, end_ns, result);
         break;
     }
-    result->messages = client_messages(&contender->client) - messages;
+    const uint64_t messages = bench_client_messages(&contender->client);
+    result->messages = messages - contender->messages;
+    contender->messages = messages;
     return done;
 }
 
 static bool contender_main(int channel, void *context)
 {
     struct contender contender = {.arguments = context};
-    if (!client_open(
+    if (!bench_client_open(
             &contender.client, contender.arguments->socket, contender.arguments->quantum_ns)) {
         return false;
     }
@@ -182,7 +184,7 @@ static bool contender_main(int channel, void *context)
             return false;
         }
     }
-    client_close(&contender.client);
+    bench_client_close(&contender.client);
     return true;
 }
 

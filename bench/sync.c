@@ -31,7 +31,7 @@ const struct bench_group sync_group = {
 
 /* ---- clients ---- */
 
-bool client_open(struct bench_client *client, int socket, uint64_t quantum_ns)
+bool bench_client_open(struct bench_client *client, int socket, uint64_t quantum_ns)
 {
     hf_client_config config = HF_CLIENT_CONFIG_INIT;
     config.quantum_ns = quantum_ns;
@@ -42,19 +42,19 @@ bool client_open(struct bench_client *client, int socket, uint64_t quantum_ns)
     }
     error = hf_sync_open_name(client->client, CONTESTED_NAME, HF_SYNC_LOCK, &client->handle);
     if (error < 0) {
-        client_close(client);
+        bench_client_close(client);
         return bench_fail("cannot open a handle: %s", strerror(-error));
     }
     return true;
 }
 
-void client_close(struct bench_client *client)
+void bench_client_close(struct bench_client *client)
 {
     client->handle = hf_sync_close(client->handle);
     client->client = hf_client_unref(client->client);
 }
 
-uint64_t client_messages(const struct bench_client *client)
+uint64_t bench_client_messages(const struct bench_client *client)
 {
     hf_client_stats stats;
     hf_client_get_stats(client->client, &stats);
@@ -149,15 +149,15 @@ static void measure_held(const struct held_arguments *arguments, struct bench_cl
     const uint64_t count = arguments->count;
     for (int m = 0; m < HELD_MODES; m++) {
         time_handle(client->handle, modes[m], 1);
-        const uint64_t messages = client_messages(client);
+        const uint64_t messages = bench_client_messages(client);
         for (unsigned round = 0; round < arguments->rounds; round++) {
             const double handle = time_handle(client->handle, modes[m], count);
             bench_series_add(
                 &results->rwlock[m], handle, time_rwlock(&locks->rwlock, modes[m], count));
             bench_series_add(&results->mutex[m], handle, time_mutex(&locks->mutex, count));
         }
-        results->messages_per_op[m] =
-            (double)(client_messages(client) - messages) / ((double)count * arguments->rounds);
+        results->messages_per_op[m] = (double)(bench_client_messages(client) - messages) /
+                                      ((double)count * arguments->rounds);
     }
 }
 
@@ -167,13 +167,13 @@ static bool held_main(int channel, void *context)
     static struct held_results results;
     static struct locks locks;
     struct bench_client client;
-    if (!client_open(&client, arguments->socket, default_quantum_ns())) {
+    if (!bench_client_open(&client, arguments->socket, default_quantum_ns())) {
         return false;
     }
     locks_init(&locks);
     measure_held(arguments, &client, &locks, &results);
     locks_deinit(&locks);
-    client_close(&client);
+    bench_client_close(&client);
     return channel_send(channel, &results, sizeof(results));
 }
 
@@ -281,21 +281,21 @@ static bool readers_main(int channel, void *context)
     static struct readers_results results;
     static struct locks locks;
     struct bench_client client;
-    if (!client_open(&client, arguments->socket, default_quantum_ns())) {
+    if (!bench_client_open(&client, arguments->socket, default_quantum_ns())) {
         return false;
     }
     locks_init(&locks);
     time_handle(client.handle, HF_SHARED, 1);
-    const uint64_t messages = client_messages(&client);
+    const uint64_t messages = bench_client_messages(&client);
     for (unsigned round = 0; round < arguments->rounds; round++) {
         const double handle = time_readers(client.handle, NULL, arguments->count);
         bench_series_add(
             &results.series, handle, time_readers(NULL, &locks.rwlock, arguments->count));
     }
-    results.messages_per_op = (double)(client_messages(&client) - messages) /
+    results.messages_per_op = (double)(bench_client_messages(&client) - messages) /
                               ((double)arguments->count * READERS * arguments->rounds);
     locks_deinit(&locks);
-    client_close(&client);
+    bench_client_close(&client);
     return channel_send(channel, &results, sizeof(results));
 }
 

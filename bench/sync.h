@@ -21,16 +21,16 @@ bool bench_sync_fairness(struct bench *bench);
 #define CONTESTED_NAME "bench.contested"
 
 /* A client on a connected socket, which it takes over, and a pure lock open in it. Complains on
- * failure. client_close() ends both. */
+ * failure. bench_client_close() ends both. */
 struct bench_client {
     hf_client *client;
     hf_sync *handle;
 };
-bool client_open(struct bench_client *client, int socket, uint64_t quantum_ns);
-void client_close(struct bench_client *client);
+bool bench_client_open(struct bench_client *client, int socket, uint64_t quantum_ns);
+void bench_client_close(struct bench_client *client);
 
 /* All messages of this client so far, both ways. */
-uint64_t client_messages(const struct bench_client *client);
+uint64_t bench_client_messages(const struct bench_client *client);
 
 /* Batching as users get it. */
 uint64_t default_quantum_ns(void);

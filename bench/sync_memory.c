@@ -83,7 +83,7 @@ static bool memory_main(int channel, void *context)
 {
     const struct memory_arguments *arguments = context;
     struct bench_client client;
-    if (!client_open(&client, arguments->socket, default_quantum_ns())) {
+    if (!bench_client_open(&client, arguments->socket, default_quantum_ns())) {
         return false;
     }
     /* Threads have come and gone, and left behind what they do. */
