@@ -15,7 +15,8 @@
  *  1. At most one ACQUIRE is outstanding, and then mode == HF_INVALID.
  *  2. A thread uses the hold only in a mode that is held: writer ⇒ EXCLUSIVE, reader ⇒ at
  *     least SHARED; a writer excludes readers.
- *  3. The gate is open only for modes held, while no thread waits and no RECALL is in force.
+ *  3. The gate is open only for modes held, while no thread waits, no RECALL is in force and
+ *     nothing is to be told to the next user.
  *  4. A waiting thread, a RECALL in force or a dead connection sets ATTENTION while the hold
  *     is used, so that the last user comes through pump().
  *  5. mode > HF_INVALID ⇒ grant != 0; a pure lock has grant == 0 ⇔ mode == HF_INVALID.
@@ -92,7 +93,7 @@ static void gate_set(struct sync_hold *hold)
 {
     uint64_t open = 0;
     if (!recall_in_force(hold) && list_is_empty(&hold->waiters) && !hold->owner_died &&
-        !hold->closing && !is_dead(hold)) {
+        !hold->untold && !hold->closing && !is_dead(hold)) {
         open = (hold->mode >= HF_SHARED ? SYNC_READ_OK : 0) |
                (hold->mode == HF_EXCLUSIVE ? SYNC_WRITE_OK : 0);
     }
@@ -205,9 +206,10 @@ static void admit(struct sync_client *client, struct sync_hold *hold, struct syn
 {
     int result = HF_UNCHANGED;
     bool wrote_meanwhile = waiter->upgrades && waiter->local_writes != hold->local_writes;
-    if (waiter->epoch != hold->epoch || wrote_meanwhile) {
+    if (waiter->epoch != hold->epoch || hold->untold || wrote_meanwhile) {
         result |= HF_CHANGED;
     }
+    hold->untold = false;
     if (hold->owner_died) {
         result |= HF_OWNER_DIED;
         hold->owner_died = false;
@@ -484,6 +486,7 @@ static bool on_grant(struct sync_client *client, struct sync_hold *hold,
     } else {
         if (message->version != hold->version) {
             hold->epoch++;
+            hold->untold = true;
             if ((message->flags & WIRE_VALUE) == 0) {
                 hold->value_size = 0; /* there is none any more */
             } else if (keep_value(hold, message->data, message->data_size) != 0) {
@@ -635,6 +638,7 @@ void sync_hold_reset(struct sync_hold *hold)
     hold->outstanding = false;
     hold->canceled = false;
     hold->owner_died = false;
+    hold->untold = false; /* no version is known here, so the next GRANT is news */
     hold->eager = false;
     hold->lingering = false;
     hold->gave_back_ns = 0;
@@ -657,6 +661,7 @@ void sync_hold_check(const struct sync_hold *hold)
     assert((word & SYNC_WRITE_OK) == 0 || hold->mode == HF_EXCLUSIVE);
     assert((word & (SYNC_READ_OK | SYNC_WRITE_OK)) == 0 ||
            (!waiters && !recall_in_force(hold) && !dead && !hold->closing));
+    assert((word & (SYNC_READ_OK | SYNC_WRITE_OK)) == 0 || (!hold->untold && !hold->owner_died));
     assert((word & SYNC_ATTENTION) != 0 || (!waiters && !recall_in_force(hold) && !dead));
     assert((word & SYNC_DIRTY) == 0 || writer);
     assert(hold->mode == HF_INVALID || hold->grant != 0);

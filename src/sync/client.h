@@ -90,6 +90,7 @@ struct sync_hold {
     bool canceled;                 /* and a CANCEL was sent after it */
     bool lock_only;                /* a pure lock: no value, no reference */
     bool owner_died;               /* the next user is to be told */
+    bool untold;                   /* so it is of the last change: a GRANT found nobody waiting */
     bool closing;                  /* closed; waits for the answer to a canceled ACQUIRE */
     bool eager;                    /* came back at once after the last recall: batching pays */
     bool lingering;                /* recalled, within the quantum, gate still open */

@@ -240,6 +240,42 @@ static void test_grant_that_crosses_a_cancel_is_kept(void **state)
     world_end(&world);
 }
 
+/* Such a GRANT told nobody that the value is newer than the one last seen here: the next
+ * thread hears it, and only that one. */
+static void test_what_a_canceled_grant_said_is_told_to_the_next(void **state)
+{
+    struct world world;
+    world_begin(&world, 2, NULL);
+    world_open_all(&world, VALUE);
+    struct world_thread a = world_thread(&world, A, VALUE);
+    struct world_thread b = world_thread(&world, B, VALUE);
+    thread_hold(&a, HF_SHARED);
+    thread_release(&a);
+    thread_hold(&b, HF_EXCLUSIVE);
+    thread_set(&b, "newer");
+    thread_release(&b);
+    world_settle(&world);
+
+    assert_false(thread_acquire(&a, HF_SHARED));
+    world_to_server(&world, A);
+    world_to_client(&world, B);
+    world_to_server(&world, B); /* the GRANT is under way */
+    thread_give_up(&a, -ETIMEDOUT);
+    world_settle(&world);
+    assert_int_equal(a.result, -ETIMEDOUT);
+
+    world_forget(&world);
+    assert_true(thread_acquire(&a, HF_SHARED));
+    assert_int_equal(a.result, HF_CHANGED);
+    assert_true(thread_sees(&a, "newer"));
+    thread_release(&a);
+    assert_true(thread_acquire(&a, HF_SHARED));
+    assert_int_equal(a.result, HF_UNCHANGED);
+    assert_int_equal(world.said_count, 0);
+    thread_release(&a);
+    world_end(&world);
+}
+
 /* A RECALL on the heels of a GRANT that crossed a CANCEL is obeyed at once. */
 static void test_canceled_grant_is_given_back_when_recalled(void **state)
 {
@@ -525,6 +561,7 @@ int main(void)
         cmocka_unit_test(test_one_acquire_is_outstanding),
         cmocka_unit_test(test_cancel_leaves_no_trace),
         cmocka_unit_test(test_grant_that_crosses_a_cancel_is_kept),
+        cmocka_unit_test(test_what_a_canceled_grant_said_is_told_to_the_next),
         cmocka_unit_test(test_canceled_grant_is_given_back_when_recalled),
         cmocka_unit_test(test_thread_behind_a_canceled_one_is_served),
         cmocka_unit_test(test_recall_behind_its_grant_leaves_one_use),
