@@ -156,6 +156,7 @@ static void send_acquire(struct sync_client *client, struct sync_hold *hold, hf_
                          bool nowait)
 {
     hold->seq = ++client->last_seq;
+    hold->asked = (uint8_t)mode;
     hold->outstanding = true;
     hold->canceled = false;
     hold->mode = HF_INVALID; /* who asks for more lets go first */
@@ -465,9 +466,11 @@ static bool on_grant(struct sync_client *client, struct sync_hold *hold,
         return false;
     }
     if ((message->flags & WIRE_DENIED) != 0) {
-        return on_denied(client, hold, message, now_ns);
+        /* Without an error in it the waiting thread would take the refusal for success. */
+        return wire_reason_errno(message->reason) != 0 && on_denied(client, hold, message, now_ns);
     }
-    if (message->grant == 0 || (message->flags & WIRE_VALUE && hold->lock_only)) {
+    if (message->grant == 0 || message->mode != hold->asked ||
+        (message->flags & WIRE_VALUE && hold->lock_only)) {
         return false;
     }
     struct sync_waiter *requester = hold->requester;

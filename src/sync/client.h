@@ -86,6 +86,7 @@ struct sync_hold {
     uint32_t recall_waiting;       /* how many wait at the server, as the RECALL said */
     uint8_t mode;                  /* what we hold */
     uint8_t recalled_to;           /* HF_EXCLUSIVE: no RECALL to obey */
+    uint8_t asked;                 /* the mode in the outstanding ACQUIRE */
     bool outstanding;              /* an ACQUIRE has not been answered */
     bool canceled;                 /* and a CANCEL was sent after it */
     bool lock_only;                /* a pure lock: no value, no reference */

@@ -349,6 +349,66 @@ static bool hear(struct world *world, enum world_handle handle, struct wire_mess
     return sync_hold_input(&world->clients[A].core, hold, &message, world->now_ns);
 }
 
+/* A GRANT that answers no request, or another one, that gives another mode than was asked for,
+ * that has no number, or that brings a pure lock a value, ends the connection. */
+static void test_wrong_grants_are_refused(void **state)
+{
+    const struct wire_message wrong[] = {
+        {.kind = WIRE_GRANT, .seq = 2, .grant = 9, .mode = HF_EXCLUSIVE, .version = 1},
+        {.kind = WIRE_GRANT, .seq = 0, .grant = 9, .mode = HF_EXCLUSIVE, .version = 1},
+        {.kind = WIRE_GRANT, .seq = 2, .flags = WIRE_DENIED, .reason = WIRE_REASON_NO_MEMORY},
+        {.kind = WIRE_GRANT, .seq = 1, .flags = WIRE_DENIED, .reason = WIRE_REASON_NONE},
+        {.kind = WIRE_GRANT, .seq = 1, .grant = 0, .mode = HF_EXCLUSIVE, .version = 1},
+        {.kind = WIRE_GRANT, .seq = 1, .grant = 9, .mode = HF_SHARED, .version = 1},
+        {.kind = WIRE_GRANT, .seq = 1, .grant = 9, .mode = HF_INVALID, .version = 1},
+        {.kind = WIRE_GRANT,
+         .seq = 1,
+         .grant = 9,
+         .mode = HF_EXCLUSIVE,
+         .version = 1,
+         .flags = WIRE_VALUE},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct world world;
+        world_begin(&world, 1, NULL);
+        world_open(&world, A, LOCK);
+        assert_false(hear(&world, LOCK, wrong[i])); /* nothing was asked for */
+        world_check(&world);
+
+        struct world_thread a = world_thread(&world, A, LOCK);
+        assert_false(thread_acquire(&a, HF_EXCLUSIVE));
+        if (hear(&world, LOCK, wrong[i])) {
+            fail_msg("wrong GRANT %zu was taken", i);
+        }
+        struct sync_hold *hold = world_hold(&world, A, LOCK);
+        sync_hold_disconnect(&world.clients[A].core, hold, -EPROTO);
+        sync_hold_check(hold);
+        assert_int_equal(a.result, -EPROTO);
+        assert_false(a.uses || a.waits);
+        world_kill(&world, A);
+        world_end(&world);
+    }
+}
+
+/* A reference that was asked for is no reason to give more. */
+static void test_grant_for_a_reference_gives_no_mode(void **state)
+{
+    struct world world;
+    world_begin(&world, 1, NULL);
+    world.clients[A].open[VALUE] = true;
+    struct sync_hold *hold = world_hold(&world, A, VALUE);
+    sync_hold_init(hold, (hf_id){7, 100}, false);
+    struct world_thread a = world_thread(&world, A, VALUE);
+    sync_hold_reference(&world.clients[A].core, hold, &a.waiter);
+    const struct wire_message grant = {
+        .kind = WIRE_GRANT, .seq = hold->seq, .grant = 9, .mode = HF_SHARED, .version = 1};
+    assert_false(hear(&world, VALUE, grant));
+    sync_hold_disconnect(&world.clients[A].core, hold, -EPROTO);
+    assert_int_equal(a.waiter.result, -EPROTO);
+    world_kill(&world, A);
+    world_end(&world);
+}
+
 /* A RECALL to the mode one has, to a higher one, with another grant, or twice, does nothing. */
 static void test_pointless_recalls_are_ignored(void **state)
 {
@@ -491,6 +551,8 @@ int main(void)
         cmocka_unit_test(test_downgrade_and_publish_send_the_value),
         cmocka_unit_test(test_yield_gives_way_to_threads),
         cmocka_unit_test(test_close_waits_for_the_answer_to_a_cancel),
+        cmocka_unit_test(test_wrong_grants_are_refused),
+        cmocka_unit_test(test_grant_for_a_reference_gives_no_mode),
         cmocka_unit_test(test_pointless_recalls_are_ignored),
         cmocka_unit_test(test_disconnect_ends_every_wait),
         cmocka_unit_test(test_users_leave_a_dead_hold),
