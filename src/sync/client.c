@@ -15,7 +15,8 @@
  *  1. At most one ACQUIRE is outstanding, and then mode == HF_INVALID.
  *  2. A thread uses the hold only in a mode that is held: writer ⇒ EXCLUSIVE, reader ⇒ at
  *     least SHARED; a writer excludes readers.
- *  3. The gate is open only for modes held, while no thread waits and no RECALL is in force.
+ *  3. The gate is open only for modes held, while no thread waits, no RECALL is in force and
+ *     nothing is to be told to the next user.
  *  4. A waiting thread, a RECALL in force or a dead connection sets ATTENTION while the hold
  *     is used, so that the last user comes through pump().
  *  5. mode > HF_INVALID ⇒ grant != 0; a pure lock has grant == 0 ⇔ mode == HF_INVALID.
@@ -673,6 +674,7 @@ void sync_hold_check(const struct sync_hold *hold)
     assert((word & (SYNC_READ_OK | SYNC_WRITE_OK)) == 0 ||
            (!waiters && !recall_in_force(hold) && !dead && !hold->closing && !hold->changed &&
             !hold->owner_died));
+    assert((word & (SYNC_READ_OK | SYNC_WRITE_OK)) == 0 || (!hold->changed && !hold->owner_died));
     assert((word & SYNC_ATTENTION) != 0 || (!waiters && !recall_in_force(hold) && !dead));
     assert((word & SYNC_DIRTY) == 0 || writer);
     assert(hold->mode == HF_INVALID || hold->grant != 0);
