@@ -674,7 +674,6 @@ void sync_hold_check(const struct sync_hold *hold)
     assert((word & (SYNC_READ_OK | SYNC_WRITE_OK)) == 0 ||
            (!waiters && !recall_in_force(hold) && !dead && !hold->closing && !hold->changed &&
             !hold->owner_died));
-    assert((word & (SYNC_READ_OK | SYNC_WRITE_OK)) == 0 || (!hold->changed && !hold->owner_died));
     assert((word & SYNC_ATTENTION) != 0 || (!waiters && !recall_in_force(hold) && !dead));
     assert((word & SYNC_DIRTY) == 0 || writer);
     assert(hold->mode == HF_INVALID || hold->grant != 0);
