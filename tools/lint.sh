@@ -26,10 +26,12 @@ fi
 status=0
 python3 tools/lint.py || status=1
 python3 tools/protocol_doc.py || status=1
-for file in $files; do
-    if ! clang_format --dry-run -Werror "$file" 2>/dev/null; then
-        echo "$file: the formatting; 'make format' sets it right"
-        status=1
-    fi
-done
+# One process for all; one for each only to name those that are wrong.
+if [ -n "$files" ] && ! clang_format --dry-run -Werror $files 2>/dev/null; then
+    status=1
+    for file in $files; do
+        clang_format --dry-run -Werror "$file" 2>/dev/null ||
+            echo "$file: the formatting; 'make format' sets it right"
+    done
+fi
 exit $status
