@@ -4,15 +4,10 @@
 #include "harness.h"
 #include "sync.h"
 
-#include <errno.h>
-#include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#define TURN_TIMEOUT_SECONDS 10
 
 /* An untimed operation is so short that looking at the clock after each would be most of it. */
 #define OPERATIONS_PER_LOOK 32
@@ -45,27 +40,6 @@ struct contender {
 
 /* ---- one process ---- */
 
-static bool wait_for_turn(_Atomic uint32_t *turn, uint32_t wanted)
-{
-    const struct timespec timeout = {.tv_sec = TURN_TIMEOUT_SECONDS};
-    for (;;) {
-        const uint32_t now = atomic_load(turn);
-        if (now == wanted) {
-            return true;
-        }
-        if (syscall(SYS_futex, turn, FUTEX_WAIT, now, &timeout, NULL, 0) != 0 &&
-            errno == ETIMEDOUT) {
-            return bench_fail("no turn within %d s", TURN_TIMEOUT_SECONDS);
-        }
-    }
-}
-
-static void pass_turn(_Atomic uint32_t *turn)
-{
-    atomic_fetch_add(turn, 1);
-    syscall(SYS_futex, turn, FUTEX_WAKE, CONTENDERS_MAX, NULL, NULL, 0);
-}
-
 /* Acquire and time it, and count it if the handle came from another process. */
 static bool timed_acquire(hf_sync *handle, struct contend_result *result)
 {
@@ -93,16 +67,16 @@ static bool alternate(struct contender *contender, uint64_t turns, struct conten
         if (mine % contender->arguments->count != contender->arguments->number) {
             continue;
         }
-        if (!wait_for_turn(turn, mine) || !timed_acquire(contender->client.handle, result) ||
+        if (!turn_wait(turn, mine) || !timed_acquire(contender->client.handle, result) ||
             hf_sync_release(contender->client.handle) != 0) {
             return false;
         }
         result->operations++;
-        pass_turn(turn);
+        turn_pass(turn);
     }
     contender->first_turn += (uint32_t)turns;
     /* Only then is every message sent that belongs to this round. */
-    return wait_for_turn(turn, contender->first_turn);
+    return turn_wait(turn, contender->first_turn);
 }
 
 static bool loop(struct contender *contender, uint64_t end_ns, struct contend_result *result)
@@ -119,6 +93,8 @@ static bool loop(struct contender *contender, uint64_t end_ns, struct contend_re
     return true;
 }
 
+/* Processes that spin on what they hold make the others wait for the scheduler, not for the handle:
+ * here each gives way after every operation, so that those who want the handle can ask for it. */
 static bool loop_timed(struct contender *contender, uint64_t end_ns, struct contend_result *result)
 {
     while (clock_now_ns() < end_ns) {
@@ -127,6 +103,7 @@ static bool loop_timed(struct contender *contender, uint64_t end_ns, struct cont
             return false;
         }
         result->operations++;
+        sched_yield();
     }
     return true;
 }

@@ -25,7 +25,7 @@ enum contend_kind {
     CONTEND_ALTERNATE,
     /* Acquire and release in a loop, for `amount` nanoseconds. */
     CONTEND_LOOP,
-    /* The same, and time each acquire. */
+    /* The same, but time each acquire, and give way to other processes between two of them. */
     CONTEND_LOOP_TIMED,
     /* The yardstick of CONTEND_LOOP: a pthread_mutex in memory that the processes share. */
     CONTEND_LOOP_MUTEX,

@@ -3,9 +3,12 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +20,7 @@
 #include <unistd.h>
 
 #define CHANNEL_TIMEOUT_SECONDS 60
+#define TURN_TIMEOUT_SECONDS 10
 #define END_TIMEOUT_MS 10000
 
 /* ---- channels and sockets ---- */
@@ -212,6 +216,29 @@ uint64_t memory_rss_bytes(void)
     const int found = fscanf(file, "%lu %lu", &total, &resident);
     fclose(file);
     return found == 2 ? (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+/* ---- turns ---- */
+
+bool turn_wait(_Atomic uint32_t *turn, uint32_t wanted)
+{
+    const struct timespec timeout = {.tv_sec = TURN_TIMEOUT_SECONDS};
+    for (;;) {
+        const uint32_t now = atomic_load(turn);
+        if (now == wanted) {
+            return true;
+        }
+        if (syscall(SYS_futex, turn, FUTEX_WAIT, now, &timeout, NULL, 0) != 0 &&
+            errno == ETIMEDOUT) {
+            return bench_fail("no turn within %d s", TURN_TIMEOUT_SECONDS);
+        }
+    }
+}
+
+void turn_pass(_Atomic uint32_t *turn)
+{
+    atomic_fetch_add(turn, 1);
+    syscall(SYS_futex, turn, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
 /* ---- the server ---- */

@@ -49,6 +49,10 @@ void sockets_close(const int *sockets, unsigned count);
 void *shared_memory_new(size_t size);
 void shared_memory_free(void *memory, size_t size);
 
+/* A number in shared memory that goes up by one with each turn; whoever waits for it sleeps. */
+bool turn_wait(_Atomic uint32_t *turn, uint32_t wanted);
+void turn_pass(_Atomic uint32_t *turn);
+
 /* ---- a server in a process of its own ---- */
 
 struct server_child {

@@ -5,6 +5,7 @@
 #include "wire/wire.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -44,35 +45,64 @@ static bool receive_message(int socket, size_t size)
 
 /* ---- A → S → B → S → A ---- */
 
-static bool relay_a(int channel, void *context)
+struct relay_memory {
+    _Atomic uint32_t turn;
+};
+
+struct relay_end_arguments {
+    struct relay_memory *memory;
+    unsigned number;
+    int sockets[2]; /* of the thread that asks, and of the one that is asked */
+};
+
+/* Whoever is asked gives. */
+static void *give_main(void *context)
 {
     const int socket = *(const int *)context;
     const struct frame_sizes sizes = frame_sizes();
-    uint64_t count;
-    while (channel_receive(channel, &count, sizeof(count))) {
-        const uint64_t begin = clock_now_ns();
-        for (uint64_t i = 0; i < count; i++) {
-            if (!send_message(socket, sizes.acquire) || !receive_message(socket, sizes.grant)) {
-                return bench_fail("the relay is broken");
-            }
-        }
-        const double trip_ns = (double)(clock_now_ns() - begin) / (double)count;
-        if (!channel_send(channel, &trip_ns, sizeof(trip_ns))) {
+    while (receive_message(socket, sizes.recall) && send_message(socket, sizes.release)) {
+    }
+    return NULL;
+}
+
+static bool take_trips(const struct relay_end_arguments *arguments, uint32_t first_turn,
+                       uint64_t count, uint64_t *sum_ns)
+{
+    const struct frame_sizes sizes = frame_sizes();
+    _Atomic uint32_t *turn = &arguments->memory->turn;
+    for (uint64_t i = arguments->number; i < count; i += 2) {
+        if (!turn_wait(turn, first_turn + (uint32_t)i)) {
             return false;
         }
+        const uint64_t begin = clock_now_ns();
+        if (!send_message(arguments->sockets[0], sizes.acquire) ||
+            !receive_message(arguments->sockets[0], sizes.grant)) {
+            return bench_fail("the relay is broken");
+        }
+        *sum_ns += clock_now_ns() - begin;
+        turn_pass(turn);
     }
     return true;
 }
 
-static bool relay_b(int channel, void *context)
+static bool relay_end_main(int channel, void *context)
 {
-    const int socket = *(const int *)context;
-    const struct frame_sizes sizes = frame_sizes();
-    while (receive_message(socket, sizes.recall)) {
-        if (!send_message(socket, sizes.release)) {
+    struct relay_end_arguments *arguments = context;
+    uint64_t count;
+    uint32_t first_turn = 0;
+    pthread_t giver;
+    if (pthread_create(&giver, NULL, give_main, &arguments->sockets[1]) != 0) {
+        return bench_fail("cannot start a thread");
+    }
+    while (channel_receive(channel, &count, sizeof(count))) {
+        uint64_t sum_ns = 0;
+        if (!take_trips(arguments, first_turn, count, &sum_ns) ||
+            !channel_send(channel, &sum_ns, sizeof(sum_ns))) {
             return false;
         }
+        first_turn += (uint32_t)count;
     }
+    /* The other thread goes with the process. */
     return true;
 }
 
@@ -92,25 +122,25 @@ static int watch(const int *sockets, unsigned count)
     return epoll;
 }
 
-/* sockets[0] leads to A, sockets[1] to B. It ends when either is gone. */
+/* The sockets lead to: A asking, A asked, B asking, B asked. It ends when any is gone. */
 static bool relay_s(int channel, void *context)
 {
     const int *sockets = context;
     const struct frame_sizes sizes = frame_sizes();
     const size_t expected[2] = {sizes.acquire, sizes.release};
     const size_t passed_on[2] = {sizes.recall, sizes.grant};
-    const int epoll = watch(sockets, 2);
+    const int epoll = watch(sockets, 4);
     if (epoll < 0) {
         return false;
     }
     for (;;) {
-        struct epoll_event events[2];
-        const int ready = epoll_wait(epoll, events, 2, -1);
+        struct epoll_event events[4];
+        const int ready = epoll_wait(epoll, events, 4, -1);
         for (int i = 0; i < ready; i++) {
-            const uint32_t from = events[i].data.u32;
+            const uint32_t from = events[i].data.u32, kind = from % 2, to = 3 - from;
             char message[MESSAGE_MAX];
-            if (read(sockets[from], message, sizeof(message)) != (ssize_t)expected[from] ||
-                !send_message(sockets[1 - from], passed_on[from])) {
+            if (read(sockets[from], message, sizeof(message)) != (ssize_t)expected[kind] ||
+                !send_message(sockets[to], passed_on[kind])) {
                 close(epoll);
                 return true;
             }
@@ -120,16 +150,20 @@ static bool relay_s(int channel, void *context)
 
 bool relay_start(struct relay *relay)
 {
-    int near[2], far[2];
-    *relay = (struct relay){0};
-    if (!sockets_make(near, far, 2)) {
+    int near[4], far[4];
+    *relay = (struct relay){.memory = shared_memory_new(sizeof(*relay->memory))};
+    if (relay->memory == NULL || !sockets_make(near, far, 4)) {
+        relay_end(relay);
         return false;
     }
-    const bool started = child_start(&relay->s, relay_s, near, near, 2) &&
-                         child_start(&relay->b, relay_b, &far[1], &far[1], 1) &&
-                         child_start(&relay->a, relay_a, &far[0], &far[0], 1);
-    sockets_close(near, 2);
-    sockets_close(far, 2);
+    bool started = child_start(&relay->s, relay_s, near, near, 4);
+    for (unsigned i = 0; started && i < 2; i++) {
+        struct relay_end_arguments arguments = {
+            .memory = relay->memory, .number = i, .sockets = {far[2 * i], far[2 * i + 1]}};
+        started = child_start(&relay->ends[i], relay_end_main, &arguments, &far[2 * i], 2);
+    }
+    sockets_close(near, 4);
+    sockets_close(far, 4);
     if (!started) {
         relay_end(relay);
     }
@@ -138,16 +172,32 @@ bool relay_start(struct relay *relay)
 
 bool relay_round(const struct relay *relay, uint64_t count, double *trip_ns)
 {
-    return (channel_send(relay->a.channel, &count, sizeof(count)) &&
-            channel_receive(relay->a.channel, trip_ns, sizeof(*trip_ns))) ||
-           bench_fail("the relay is gone");
+    uint64_t sum_ns = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        if (!channel_send(relay->ends[i].channel, &count, sizeof(count))) {
+            return bench_fail("the relay is gone");
+        }
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t one_ns;
+        if (!channel_receive(relay->ends[i].channel, &one_ns, sizeof(one_ns))) {
+            return bench_fail("the relay is gone");
+        }
+        sum_ns += one_ns;
+    }
+    *trip_ns = (double)sum_ns / (double)count;
+    return true;
 }
 
 bool relay_end(struct relay *relay)
 {
-    /* A's end is seen by S, and S's by B. */
-    const bool a = child_end(&relay->a), s = child_end(&relay->s), b = child_end(&relay->b);
-    return a && s && b;
+    bool ended = child_end(&relay->ends[0]);
+    ended = child_end(&relay->ends[1]) && ended;
+    /* S sees their end. */
+    ended = child_end(&relay->s) && ended;
+    shared_memory_free(relay->memory, sizeof(*relay->memory));
+    relay->memory = NULL;
+    return ended;
 }
 
 /* ---- S with many sockets ---- */

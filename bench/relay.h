@@ -14,15 +14,22 @@ struct frame_sizes {
 struct frame_sizes frame_sizes(void);
 
 /*
- * A → S → B → S → A, the way of a contested hand-off: ACQUIRE, RECALL, RELEASE, GRANT. A and B
- * block in read(); S waits with epoll on both sockets, and reads and writes once a message.
+ * A → S → B → S → A, the way of a contested hand-off: ACQUIRE, RECALL, RELEASE, GRANT. A and B take
+ * turns in starting it, and tell each other through shared memory whose turn it is, as the subject's
+ * processes do: processes that are woken elsewhere run elsewhere, which changes the time of a trip
+ * more than anything else. Each has two threads that block in read(), the one that asks and the one
+ * that is asked. S waits with epoll on all sockets, and reads and writes once a message.
  */
+struct relay_memory;
+
 struct relay {
-    struct child s, b, a;
+    struct child s;
+    struct child ends[2];
+    struct relay_memory *memory;
 };
 bool relay_start(struct relay *relay);
 
-/* Send @count messages around, one after the other; *trip_ns is what one takes. */
+/* Make @count trips, an even number; *trip_ns is what one takes, the turn's passing left out. */
 bool relay_round(const struct relay *relay, uint64_t count, double *trip_ns);
 bool relay_end(struct relay *relay);
 

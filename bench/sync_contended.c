@@ -9,6 +9,23 @@
 #define TURNS_PER_SLICE 50
 #define ROUND_NS UINT64_C(200000000)
 #define FAIRNESS_PROCESSES 8
+#define MEETING_TRIES 100
+
+/* A round of processes in a loop in which they met at least once. On a busy machine one may not get
+ * to run at all; then the round says nothing and is repeated. */
+static bool round_of_meetings(struct contenders *contenders, uint64_t round_ns,
+                              struct contend_result *result)
+{
+    for (int tries = 0; tries < MEETING_TRIES; tries++) {
+        if (!contenders_round(contenders, CONTEND_LOOP_TIMED, round_ns, result)) {
+            return false;
+        }
+        if (result->waits > 0) {
+            return true;
+        }
+    }
+    return bench_fail("%u processes in a loop never met", contenders->count);
+}
 
 /* ---- hand-off, batching off ---- */
 
@@ -59,11 +76,8 @@ static bool take_turns(struct handoff *handoff, uint64_t turns, double *trip_ns)
 static bool compete(struct handoff *handoff, uint64_t round_ns, double trip_ns)
 {
     struct contend_result result;
-    if (!contenders_round(&handoff->contenders, CONTEND_LOOP_TIMED, round_ns, &result)) {
+    if (!round_of_meetings(&handoff->contenders, round_ns, &result)) {
         return false;
-    }
-    if (result.waits == 0) {
-        return bench_fail("two processes in a loop never met");
     }
     bench_series_add(
         &handoff->looping, (double)round_ns / (double)result.waits / 1000, trip_ns / 1000);
@@ -104,10 +118,12 @@ static bool handoff_run(struct bench *bench, struct handoff *handoff)
 static void add_handoff_row(struct bench *bench, const char *name, struct bench_goal goal,
                             const struct bench_series *series, const struct contend_result *sum)
 {
+    /* An operation of these rows is a hand-off: what a process does before the RECALL is there costs
+     * nothing and counts for nothing. */
     struct bench_row row = {.name = name,
                             .unit = "us",
                             .yardstick_name = "relay",
-                            .messages_per_op = (double)sum->messages / (double)sum->operations,
+                            .messages_per_op = (double)sum->messages / (double)sum->waits,
                             .goal = goal};
     bench_row_measure(&row, series);
     bench_row_add(bench, &row);
@@ -207,11 +223,7 @@ static bool measure_fairness(struct bench *bench, const char *name, uint64_t qua
     uint64_t operations = 0, messages = 0;
     for (unsigned round = 0; done && round < bench->rounds; round++) {
         struct contend_result result;
-        done = contenders_round(
-            &contenders, CONTEND_LOOP_TIMED, bench_scale(bench, ROUND_NS), &result);
-        if (done && result.waits == 0) {
-            done = bench_fail("%d processes in a loop never met", FAIRNESS_PROCESSES);
-        }
+        done = round_of_meetings(&contenders, bench_scale(bench, ROUND_NS), &result);
         if (done) {
             bench_series_add(&series,
                              (double)result.wait_max_ns / 1000,
