@@ -145,6 +145,29 @@ static void test_upgrade_hears_of_local_writers(void **state)
     world_end(&world);
 }
 
+/* A thread that merely waited for another thread to write is told nothing: for it only what
+ * other clients did is news. */
+static void test_acquire_hears_of_other_clients_only(void **state)
+{
+    struct world world;
+    world_begin(&world, 1, NULL);
+    world_open(&world, A, VALUE);
+    struct world_thread threads[3];
+    for (int i = 0; i < 3; i++) {
+        threads[i] = world_thread(&world, A, VALUE);
+    }
+    thread_hold(&threads[0], HF_EXCLUSIVE);
+    assert_false(thread_acquire(&threads[1], HF_EXCLUSIVE));
+    assert_false(thread_acquire(&threads[2], HF_SHARED));
+    thread_release(&threads[0]);
+    assert_int_equal(threads[1].result, HF_UNCHANGED);
+    thread_release(&threads[1]);
+    assert_true(threads[2].uses);
+    assert_int_equal(threads[2].result, HF_UNCHANGED);
+    thread_release(&threads[2]);
+    world_end(&world);
+}
+
 /* A writer that queued before the upgrader goes first, and the upgrader hears of it. */
 static void test_upgrader_queues_behind_a_writer(void **state)
 {
@@ -191,6 +214,23 @@ static void test_downgrade_keeps_writers_out(void **state)
     world_settle(&world);
     assert_true(local.uses);
     thread_release(&local);
+    world_end(&world);
+}
+
+/* A thread that gives up when it has been served already keeps what it got. */
+static void test_giving_up_too_late_changes_nothing(void **state)
+{
+    struct world world;
+    world_begin(&world, 1, NULL);
+    world_open(&world, A, VALUE);
+    struct world_thread a = world_thread(&world, A, VALUE);
+    thread_hold(&a, HF_EXCLUSIVE);
+    world_forget(&world);
+    thread_give_up(&a, -ETIMEDOUT);
+    assert_true(a.uses);
+    assert_int_equal(a.waiter.state, SYNC_WAITER_GRANTED);
+    assert_int_equal(world.said_count, 0);
+    thread_release(&a);
     world_end(&world);
 }
 
@@ -443,6 +483,28 @@ static void test_pointless_recalls_are_ignored(void **state)
     world_end(&world);
 }
 
+/* A RECALL that asks for less than the one before does not take that back. */
+static void test_recalls_only_go_down(void **state)
+{
+    struct world world;
+    world_begin(&world, 1, NULL);
+    world_open(&world, A, VALUE);
+    struct world_thread a = world_thread(&world, A, VALUE);
+    thread_hold(&a, HF_EXCLUSIVE);
+    const uint64_t grant = world_hold(&world, A, VALUE)->grant;
+    const hf_mode asked[] = {HF_INVALID, HF_SHARED};
+    for (int i = 0; i < 2; i++) {
+        const struct wire_message recall = {
+            .kind = WIRE_RECALL, .grant = grant, .mode = (uint8_t)asked[i], .waiting = 1};
+        assert_true(hear(&world, VALUE, recall));
+        world_check(&world);
+    }
+    thread_release(&a);
+    assert_int_equal(world_last(&world, A, WIRE_RELEASE)->mode, HF_INVALID);
+    world_settle(&world);
+    world_end(&world);
+}
+
 /* ---- the end of the connection ---- */
 
 /* Waiters fail with the error, users find out when they leave, nothing more is sent, and the
@@ -536,6 +598,27 @@ static void test_reset_starts_anew(void **state)
     world_end(&world);
 }
 
+/* The value that the child remembers is dropped when the server has none any more. */
+static void test_remembered_value_is_dropped_with_the_servers(void **state)
+{
+    struct world world;
+    world_begin(&world, 1, NULL);
+    world_open(&world, A, VALUE);
+    struct world_thread user = world_thread(&world, A, VALUE);
+    thread_hold(&user, HF_EXCLUSIVE);
+    thread_set(&user, "of the parent");
+    thread_release(&user);
+    world_settle(&world);
+    sync_peer_leave(&world.server, &world.clients[A].peer, true);
+    sync_hold_reset(world_hold(&world, A, VALUE));
+
+    thread_hold(&user, HF_SHARED);
+    assert_int_equal(user.result, HF_CHANGED);
+    assert_true(thread_sees(&user, ""));
+    thread_release(&user);
+    world_end(&world);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -544,8 +627,10 @@ int main(void)
         cmocka_unit_test(test_threads_are_served_in_order),
         cmocka_unit_test(test_nowait_gives_way_to_threads_silently),
         cmocka_unit_test(test_upgrade_hears_of_local_writers),
+        cmocka_unit_test(test_acquire_hears_of_other_clients_only),
         cmocka_unit_test(test_upgrader_queues_behind_a_writer),
         cmocka_unit_test(test_downgrade_keeps_writers_out),
+        cmocka_unit_test(test_giving_up_too_late_changes_nothing),
         cmocka_unit_test(test_release_publishes_in_one_message),
         cmocka_unit_test(test_obeying_a_recall_publishes_in_the_same_message),
         cmocka_unit_test(test_downgrade_and_publish_send_the_value),
@@ -554,9 +639,11 @@ int main(void)
         cmocka_unit_test(test_wrong_grants_are_refused),
         cmocka_unit_test(test_grant_for_a_reference_gives_no_mode),
         cmocka_unit_test(test_pointless_recalls_are_ignored),
+        cmocka_unit_test(test_recalls_only_go_down),
         cmocka_unit_test(test_disconnect_ends_every_wait),
         cmocka_unit_test(test_users_leave_a_dead_hold),
         cmocka_unit_test(test_reset_starts_anew),
+        cmocka_unit_test(test_remembered_value_is_dropped_with_the_servers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

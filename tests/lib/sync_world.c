@@ -395,7 +395,7 @@ static struct sync_hold *hold_of(const struct world_thread *thread)
     return world_hold(thread->world, thread->client, thread->handle);
 }
 
-/* After a call of the slow path: a waiter that was refused is not woken. */
+/* After a call of the slow path. */
 static bool slow_path_ended(struct world_thread *thread)
 {
     thread->waits = thread->waiter.state == SYNC_WAITER_QUEUED;
@@ -411,6 +411,7 @@ static bool acquire(struct world_thread *thread, hf_mode mode, bool nowait)
     struct sync_hold *hold = hold_of(thread);
     bool attention = false;
     thread->mode = mode;
+    thread->wakes = 0;
     thread->result = HF_UNCHANGED;
     thread->uses =
         mode == HF_SHARED ? sync_hold_try_shared(hold, &attention) : sync_hold_try_exclusive(hold);
@@ -422,6 +423,7 @@ static bool acquire(struct world_thread *thread, hf_mode mode, bool nowait)
     }
     thread->waiter = (struct sync_waiter){.mode = (uint8_t)mode, .nowait = nowait};
     sync_hold_acquire(core_of(thread), hold, &thread->waiter, thread->world->now_ns);
+    assert_int_equal(thread->wakes, 0); /* who has its answer on return is not woken as well */
     return slow_path_ended(thread);
 }
 
@@ -439,8 +441,10 @@ static bool upgrade(struct world_thread *thread, bool nowait)
 {
     assert_true(thread->uses && thread->mode == HF_SHARED);
     thread->mode = HF_EXCLUSIVE;
+    thread->wakes = 0;
     thread->waiter = (struct sync_waiter){.mode = HF_EXCLUSIVE, .nowait = nowait};
     sync_hold_upgrade(core_of(thread), hold_of(thread), &thread->waiter, thread->world->now_ns);
+    assert_int_equal(thread->wakes, 0);
     return slow_path_ended(thread);
 }
 

@@ -56,7 +56,7 @@ struct world_thread {
     bool waits;     /* in the slow path */
     bool uses;      /* since when it may look and, with EXCLUSIVE, change */
     int result;     /* of the last acquire or upgrade, when neither waits */
-    unsigned wakes; /* calls of wake() for it */
+    unsigned wakes; /* calls of wake() for it since it last asked */
 };
 
 /* ---- the world ---- */
