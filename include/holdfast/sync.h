@@ -259,7 +259,8 @@ HF_PUBLIC hf_sync *hf_sync_ref(hf_sync *handle);
 
 /**
  * hf_sync_close() - drop a reference; the last one closes the handle
- * @handle: may be NULL. On the last call no thread may hold it or wait for it.
+ * @handle: may be NULL. On the last call no thread may hold it, wait for it, or be in
+ *          another call on it.
  *
  * What the client still holds goes back to the server. When no client has the handle open
  * any more its value is forgotten.

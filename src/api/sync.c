@@ -243,7 +243,7 @@ int hf_sync_set_value(hf_sync *handle, const void *data, size_t size)
     if (size > HF_VALUE_MAX) {
         return -EMSGSIZE;
     }
-    return sync_hold_set_value(&handle->hold, data, (uint16_t)size);
+    return client_set_value(handle, data, (uint16_t)size);
 }
 
 int hf_sync_publish(hf_sync *handle)

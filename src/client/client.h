@@ -135,14 +135,8 @@ int client_write_message(int fd, const struct wire_message *message, uint64_t de
 
 /* ---- handle.c ---- */
 
-/* hf_sync_open() without the check for reserved spaces. With CLIENT_UNREGISTERED a handle with
- * a value is opened without a message: the server knows nothing of it and its value does not
- * live there until client_register(). It must not be acquired before. */
-#define CLIENT_UNREGISTERED 0x100u
+/* hf_sync_open() without the check for reserved spaces. */
 int client_open_reserved(hf_client *client, hf_id id, unsigned flags, hf_sync **out);
-
-/* Register a handle opened with CLIENT_UNREGISTERED. One message pair; again: nothing. */
-int client_register(hf_sync *handle);
 
 void client_close(hf_sync *handle);
 
@@ -155,6 +149,7 @@ int client_refuse(hf_sync *handle, bool left_attention, int result);
 void client_left(hf_sync *handle);
 int client_leave_dirty(hf_sync *handle);
 int client_downgrade(hf_sync *handle);
+int client_set_value(hf_sync *handle, const void *data, uint16_t size);
 int client_publish(hf_sync *handle);
 int client_yield(hf_sync *handle, hf_mode mode);
 
@@ -186,9 +181,16 @@ void wait_check_cancelled(hf_client *client, uint64_t now_ns);
 
 /* ---- ready.c ---- */
 
-/* Return: 0, or a negative errno with nothing to deinit. */
-int ready_init(struct ready *ready, int socket_fd);
+/* Return: 0, or a negative errno with nothing to deinit. @wake_fd wakes the helper. */
+int ready_init(struct ready *ready, int socket_fd, int wake_fd);
 void ready_deinit(struct ready *ready);
+
+/* The helper: sleep until the socket can be read and no leader is there to do it, or @wake_fd
+ * can be read, or @timeout (NULL: none) has passed. */
+void ready_follow(const struct ready *ready, int wake_fd, const struct timespec *timeout);
+
+/* Make an eventfd unreadable again. */
+void ready_drain(int wake_fd);
 
 /* The leader: sleep until the socket can be read, ready_wake_leader() or the deadline (on
  * CLOCK_MONOTONIC; 0: none). It must read the socket afterwards, whatever woke it: the helper

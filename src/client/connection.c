@@ -344,23 +344,30 @@ void client_receive(hf_client *client)
     client_flush(client);
 }
 
+/* The rarer waits of the helper: for room in the socket, or only to be told to stop. */
+static void helper_poll(const hf_client *client, bool alive, bool write_pending,
+                        const struct timespec *timeout)
+{
+    struct pollfd items[2] = {
+        {.fd = alive ? client->ready.follow_fd : client->wake_fd, .events = POLLIN},
+        {.fd = alive && write_pending ? client->fd : -1, .events = POLLOUT},
+    };
+    (void)ppoll(items, 2, timeout, NULL);
+    ready_drain(client->wake_fd);
+}
+
 /* Sleep until there is something for the helper to do. With the lock held. */
 static void helper_wait(hf_client *client)
 {
     struct timespec timeout;
     struct timespec *left = next_tick(client, &timeout);
-    nfds_t count = client->error == 0 ? 3 : 1; /* a dead socket would be ready for ever */
-    struct pollfd items[3] = {
-        {.fd = client->wake_fd, .events = POLLIN},
-        {.fd = client->ready.follow_fd, .events = POLLIN},
-        {.fd = client->write_pending ? client->fd : -1, .events = POLLOUT},
-    };
+    bool alive = client->error == 0; /* a dead socket would be ready for ever */
+    bool write_pending = client->write_pending;
     pthread_mutex_unlock(&client->lock);
-    (void)ppoll(items, count, left, NULL);
-    if ((items[0].revents & POLLIN) != 0) {
-        uint64_t wakes;
-        ssize_t got = read(client->wake_fd, &wakes, sizeof(wakes));
-        (void)got; /* only to make it unreadable again */
+    if (alive && !write_pending) {
+        ready_follow(&client->ready, client->wake_fd, left);
+    } else {
+        helper_poll(client, alive, write_pending, left);
     }
     pthread_mutex_lock(&client->lock);
 }
@@ -451,7 +458,7 @@ static int client_init(hf_client *client, int fd, const hf_client_config *config
         error = client->wake_fd < 0 ? -errno : set_nonblocking(fd);
     }
     if (error == 0) {
-        error = ready_init(&client->ready, fd);
+        error = ready_init(&client->ready, fd, client->wake_fd);
     }
     client->core = (struct sync_client){
         .quantum_ns = client->config.quantum_ns,

@@ -63,7 +63,7 @@ static int copy_dial(const hf_client *client, struct fork_copy *copy)
         return -errno;
     }
     copy->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return copy->wake_fd < 0 ? -errno : ready_init(&copy->ready, fd);
+    return copy->wake_fd < 0 ? -errno : ready_init(&copy->ready, fd, copy->wake_fd);
 }
 
 /* What the child must have a reference to: all that the parent has registered. */

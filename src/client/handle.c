@@ -60,6 +60,27 @@ static int open_locked(hf_client *client, hf_id id, bool lock_only, hf_sync **ou
     return 0;
 }
 
+/* Make the server keep the value while the handle is open here: one message pair, unless an
+ * earlier open made it. Opens take turns, so that none returns before that. */
+static int register_handle(hf_sync *handle)
+{
+    hf_client *client = handle->client;
+    struct wait wait;
+    wait_init(&wait, handle, HF_INVALID, NULL);
+    int result = 0;
+    pthread_mutex_lock(&client->open_lock);
+    pthread_mutex_lock(&client->lock);
+    if (client->error == 0 && handle->hold.grant == 0) {
+        sync_hold_reference(&client->core, &handle->hold, &wait.waiter);
+        result = wait_finish(&wait, NULL);
+    } else {
+        result = client->error != 0 ? -ENOTCONN : 0;
+        pthread_mutex_unlock(&client->lock);
+    }
+    pthread_mutex_unlock(&client->open_lock);
+    return result;
+}
+
 int client_open_reserved(hf_client *client, hf_id id, unsigned flags, hf_sync **out)
 {
     bool lock_only = (flags & HF_SYNC_LOCK) != 0;
@@ -67,8 +88,8 @@ int client_open_reserved(hf_client *client, hf_id id, unsigned flags, hf_sync **
     pthread_mutex_lock(&client->lock);
     int error = open_locked(client, id, lock_only, &handle);
     pthread_mutex_unlock(&client->lock);
-    if (error == 0 && !lock_only && (flags & CLIENT_UNREGISTERED) == 0) {
-        error = client_register(handle);
+    if (error == 0 && !lock_only) {
+        error = register_handle(handle);
         if (error != 0) {
             client_close(handle);
         }
@@ -77,32 +98,6 @@ int client_open_reserved(hf_client *client, hf_id id, unsigned flags, hf_sync **
         *out = handle;
     }
     return error;
-}
-
-/* With open_lock and lock held; returns without lock. Nobody acquires a handle before it is
- * registered, so nothing else is outstanding. */
-static int register_locked(hf_sync *handle)
-{
-    hf_client *client = handle->client;
-    struct wait wait;
-    wait_init(&wait, handle, HF_INVALID, NULL);
-    if (handle->hold.grant != 0 || client->error != 0) {
-        int result = client->error != 0 ? -ENOTCONN : 0;
-        pthread_mutex_unlock(&client->lock);
-        return result;
-    }
-    sync_hold_reference(&client->core, &handle->hold, &wait.waiter);
-    return wait_finish(&wait, NULL);
-}
-
-int client_register(hf_sync *handle)
-{
-    hf_client *client = handle->client;
-    pthread_mutex_lock(&client->open_lock);
-    pthread_mutex_lock(&client->lock);
-    int result = register_locked(handle);
-    pthread_mutex_unlock(&client->open_lock);
-    return result;
 }
 
 void client_close(hf_sync *handle)
@@ -196,6 +191,15 @@ int client_downgrade(hf_sync *handle)
     }
     pthread_mutex_unlock(&client->lock);
     return result != 0 ? result : flushed;
+}
+
+/* The writer needs no protection from other users; a fork in another thread does. */
+int client_set_value(hf_sync *handle, const void *data, uint16_t size)
+{
+    pthread_mutex_lock(&handle->client->lock);
+    int result = sync_hold_set_value(&handle->hold, data, size);
+    pthread_mutex_unlock(&handle->client->lock);
+    return result;
 }
 
 int client_publish(hf_sync *handle)

@@ -30,7 +30,7 @@ static int lead_init(struct ready *ready, int socket_fd)
     return error;
 }
 
-int ready_init(struct ready *ready, int socket_fd)
+int ready_init(struct ready *ready, int socket_fd, int wake_fd)
 {
     *ready = (struct ready){-1, -1, -1};
     bool exclusive = true;
@@ -42,10 +42,10 @@ int ready_init(struct ready *ready, int socket_fd)
     }
     if (error == 0) {
         ready->follow_fd = epoll_create1(EPOLL_CLOEXEC);
-        error =
-            ready->follow_fd < 0
-                ? -errno
-                : watch(ready->follow_fd, socket_fd, EPOLLIN | (exclusive ? EPOLLEXCLUSIVE : 0));
+        error = ready->follow_fd < 0 ? -errno : watch(ready->follow_fd, wake_fd, EPOLLIN);
+    }
+    if (error == 0) {
+        error = watch(ready->follow_fd, socket_fd, EPOLLIN | (exclusive ? EPOLLEXCLUSIVE : 0));
     }
     if (error != 0) {
         ready_deinit(ready);
@@ -68,6 +68,41 @@ void ready_deinit(struct ready *ready)
     close_if_open(&ready->follow_fd);
 }
 
+/* Kernels before 5.11 wait in milliseconds; rounded up, so that nobody spins to a deadline. */
+static int wait_for_events(int epoll_fd, struct epoll_event events[2],
+                           const struct timespec *timeout)
+{
+    int count = epoll_pwait2(epoll_fd, events, 2, timeout, NULL);
+    if (count < 0 && errno == ENOSYS) {
+        int timeout_ms = -1;
+        if (timeout != NULL) {
+            timeout_ms = timeout->tv_sec > 1000000
+                             ? 1000000000
+                             : (int)(timeout->tv_sec * 1000 + timeout->tv_nsec / 1000000 + 1);
+        }
+        count = epoll_wait(epoll_fd, events, 2, timeout_ms);
+    }
+    return count;
+}
+
+void ready_drain(int wake_fd)
+{
+    uint64_t wakes;
+    ssize_t got = read(wake_fd, &wakes, sizeof(wakes));
+    (void)got; /* nothing there, or somebody else took it: all the same */
+}
+
+static void wait_and_drain(int epoll_fd, int wake_fd, const struct timespec *timeout)
+{
+    struct epoll_event events[2];
+    int count = wait_for_events(epoll_fd, events, timeout);
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.fd == wake_fd) {
+            ready_drain(wake_fd);
+        }
+    }
+}
+
 void ready_lead(const struct ready *ready, uint64_t deadline_ns)
 {
     struct timespec left = {0, 0};
@@ -77,21 +112,12 @@ void ready_lead(const struct ready *ready, uint64_t deadline_ns)
         left.tv_sec = (time_t)(left_ns / UINT64_C(1000000000));
         left.tv_nsec = (long)(left_ns % UINT64_C(1000000000));
     }
-    struct epoll_event events[2];
-    int count = epoll_pwait2(ready->lead_fd, events, 2, deadline_ns == 0 ? NULL : &left, NULL);
-    if (count < 0 && errno == ENOSYS) {
-        /* A kernel before 5.11: milliseconds must do, rounded up. */
-        int left_ms =
-            deadline_ns == 0 ? -1 : (int)(left.tv_sec * 1000 + left.tv_nsec / 1000000 + 1);
-        count = epoll_wait(ready->lead_fd, events, 2, left_ms);
-    }
-    for (int i = 0; i < count; i++) {
-        uint64_t wakes;
-        if (events[i].data.fd == ready->lead_wake_fd &&
-            read(ready->lead_wake_fd, &wakes, sizeof(wakes)) < 0) {
-            continue; /* somebody took it: all the same */
-        }
-    }
+    wait_and_drain(ready->lead_fd, ready->lead_wake_fd, deadline_ns == 0 ? NULL : &left);
+}
+
+void ready_follow(const struct ready *ready, int wake_fd, const struct timespec *timeout)
+{
+    wait_and_drain(ready->follow_fd, wake_fd, timeout);
 }
 
 void ready_wake_leader(const struct ready *ready)

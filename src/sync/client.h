@@ -187,7 +187,7 @@ void sync_hold_downgrade(struct sync_client *client, struct sync_hold *hold, uin
 /* The EXCLUSIVE user sends the value, if it was set, and goes on. */
 void sync_hold_publish(struct sync_client *client, struct sync_hold *hold);
 
-/* The EXCLUSIVE user sets the value; needs no lock. Return: 0, -ENOMEM. */
+/* The EXCLUSIVE user sets the value. Return: 0, -ENOMEM. */
 int sync_hold_set_value(struct sync_hold *hold, const void *data, uint16_t size);
 
 /* Ask for a reference that keeps the value alive; @waiter is told when it stands. Only for a
