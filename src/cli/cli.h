@@ -17,6 +17,7 @@ enum cli_status {
     CLI_USAGE = 2,
 };
 
+int cmd_demo(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 
 /* Print "COMMAND: ..." and a newline on stderr. */

@@ -13,6 +13,7 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
+    {"demo", "see processes share files, and check that nothing is lost", cmd_demo},
     {"serve", "run a server in the foreground", cmd_serve},
 };
 
