@@ -77,8 +77,8 @@ typedef struct hf_client_config {
     const char *name; /* shown in logs and traces; NULL: "pid N". Copied. */
     /*
      * How long threads of this process may go on with a handle that another client waits
-     * for, in nanoseconds, while they keep using it; divided among those who wait. 0 turns
-     * batching off: a recalled handle goes after the use in progress.
+     * for, in nanoseconds, while they keep using it; divided among those who wait, but no less
+     * than 100 us of it. 0 turns batching off: a recalled handle goes after the use in progress.
      */
     uint64_t quantum_ns;
     uint64_t connect_timeout_ns; /* for connecting and the handshake together */

@@ -13,8 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define QUANTUM_PER_CLIENT_NS UINT64_C(250000)
-
 void stage_complain(const struct demo_stage *stage, const char *format, ...)
 {
     char text[1024];
@@ -148,9 +146,6 @@ static int connect_client(struct demo_stage *stage)
     hf_client_config config = HF_CLIENT_CONFIG_INIT;
     config.dial = dial_server;
     config.dial_context = stage;
-    /* The quantum is divided among those who wait. A turn must be long enough for fetching the
-     * inode too, or each moves a single line. */
-    config.quantum_ns = QUANTUM_PER_CLIENT_NS * stage->options->clients;
     const int fd = hf_server_connect(stage->server);
     if (fd < 0) {
         return fd;

@@ -10,6 +10,7 @@
 enum { A, B, C, D };
 
 #define QUANTUM_NS UINT64_C(200000)
+#define TURN_MIN_NS UINT64_C(100000)
 #define SOON_NS UINT64_C(1000)    /* a thread in a loop is back after this */
 #define LONG_NS UINT64_C(1000000) /* and one that is not, after this */
 #define CHECK_NS UINT64_C(20000)  /* between two looks at whether the hold is in use */
@@ -114,7 +115,7 @@ static unsigned use_until(struct world *world, uint64_t end_ns)
 }
 
 /* An eager client that is busy goes on without messages while others wait, and for no longer
- * than the quantum divided by their number. */
+ * than the quantum divided by their number, or the shortest turn. */
 static void test_lingering_is_bounded_by_quantum_and_waiters(void **state)
 {
     for (unsigned waiting = 1; waiting <= 3; waiting++) {
@@ -146,7 +147,8 @@ static void test_lingering_is_bounded_by_quantum_and_waiters(void **state)
         assert_true(hold->lingering);
 
         const uint64_t begin_ns = world.now_ns;
-        const uint64_t bound_ns = QUANTUM_NS / waiting;
+        const uint64_t share_ns = QUANTUM_NS / waiting;
+        const uint64_t bound_ns = share_ns > TURN_MIN_NS ? share_ns : TURN_MIN_NS;
         world_forget(&world);
         unsigned uses = use_until(&world, begin_ns + 10 * QUANTUM_NS);
         assert_in_range(world.now_ns - begin_ns, bound_ns, bound_ns + SOON_NS);

@@ -37,7 +37,11 @@
 #include <string.h>
 
 /* A thread that comes back this soon after its hold was recalled is in a tight loop. */
-#define EAGER_WINDOW_NS UINT64_C(5000)
+#define EAGER_WINDOW_NS UINT64_C(20000)
+
+/* However many wait, a turn is this long (or the quantum, if that is shorter): a hand-off has
+ * to be worth its messages. */
+#define LINGER_MIN_NS UINT64_C(100000)
 
 /* While lingering: a hold that nobody used for this long goes at once. */
 #define LINGER_CHECK_NS UINT64_C(20000)
@@ -524,6 +528,13 @@ static bool worth_lingering(const struct sync_client *client, const struct sync_
            now_ns - hold->granted_ns < 4 * LINGER_CHECK_NS;
 }
 
+static uint64_t turn_ns(const struct sync_client *client, uint32_t waiting)
+{
+    uint64_t turn = client->quantum_ns / (waiting > 0 ? waiting : 1);
+    uint64_t least = client->quantum_ns < LINGER_MIN_NS ? client->quantum_ns : LINGER_MIN_NS;
+    return turn > least ? turn : least;
+}
+
 static void arm_tick(struct sync_client *client, struct sync_hold *hold, uint64_t now_ns)
 {
     uint64_t check_ns = now_ns + LINGER_CHECK_NS;
@@ -543,9 +554,8 @@ static void on_recall(struct sync_client *client, struct sync_hold *hold,
     bool first = hold->recalled_to == HF_EXCLUSIVE;
     hold->recalled_to = message->mode;
     if (first && worth_lingering(client, hold, now_ns)) {
-        uint32_t waiting = message->waiting > 0 ? message->waiting : 1;
         hold->lingering = true;
-        hold->linger_until_ns = now_ns + client->quantum_ns / waiting;
+        hold->linger_until_ns = now_ns + turn_ns(client, message->waiting);
         arm_tick(client, hold, now_ns);
     }
     pump(client, hold, now_ns);
