@@ -7,7 +7,7 @@
  * seed alone, with every step printed.
  */
 #include "lib/test.h"
-#include "lib/test_world.h"
+#include "lib/fs_world.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -32,7 +32,7 @@ struct pair {
 };
 
 struct player {
-    struct world *world;
+    struct fs_world *world;
     hf_fs *fs;
     uint64_t seed;
     uint64_t random;
@@ -322,7 +322,7 @@ static void step(struct player *player)
     }
 }
 
-static void act_play(struct world *world, void *argument)
+static void act_play(struct fs_world *world, void *argument)
 {
     struct player *player = argument;
     char start[PATH_MAX];
@@ -336,7 +336,7 @@ static void act_play(struct world *world, void *argument)
         if (below(player, 2) == (unsigned)player->number) {
             step(player);
         }
-        world_meet(world);
+        fs_world_meet(world);
     }
 }
 
@@ -362,17 +362,17 @@ static void make_tree(const char *root)
 
 static void play_seed(uint64_t seed, bool verbose)
 {
-    struct world world;
+    struct fs_world world;
     struct player players[2];
     pid_t pids[2];
 
     print_message("# seed %lu\n", (unsigned long)seed);
-    world_init(&world);
+    fs_world_init(&world);
     make_tree(world.root);
     make_tree(world.outside);
     for (int i = 0; i < 2; i++) {
         players[i] = (struct player){.seed = seed, .number = i, .verbose = verbose};
-        pids[i] = world_start(&world, act_play, &players[i]);
+        pids[i] = fs_world_start(&world, act_play, &players[i]);
     }
     /* When one finds a difference the other would wait for it. */
     int status;
@@ -382,9 +382,9 @@ static void play_seed(uint64_t seed, bool verbose)
         kill(pids[1], SIGKILL);
     }
     assert_true(first == pids[0] || first == pids[1]);
-    world_wait(first == pids[0] ? pids[1] : pids[0]);
+    fs_world_wait(first == pids[0] ? pids[1] : pids[0]);
     assert_int_equal(status, 0);
-    world_deinit(&world);
+    fs_world_deinit(&world);
 }
 
 static void test_two_processes_do_what_the_kernel_does(void **state)
