@@ -6,12 +6,15 @@
  * its cache.
  */
 #include "lib/test.h"
-#include "lib/test_world.h"
+#include "lib/fs_world.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #define ROUNDS 100
 
@@ -219,34 +222,34 @@ static const struct pair pairs[] = {
     {"rmdir, walk", undo_rmdir, do_rmdir, see_path_through, 1, 0},
 };
 
-static void act_change(struct world *world, void *argument)
+static void act_change(struct fs_world *world, void *argument)
 {
     const struct pair *pair = argument;
     for (int round = 0; round < ROUNDS; round++) {
         pair->undo(world->fs);
-        world_meet(world); /* the observer fills its cache */
-        world_meet(world);
+        fs_world_meet(world); /* the observer fills its cache */
+        fs_world_meet(world);
         pair->change(world->fs);
-        world_meet(world); /* and looks again */
-        world_meet(world);
+        fs_world_meet(world); /* and looks again */
+        fs_world_meet(world);
     }
 }
 
-static void act_observe(struct world *world, void *argument)
+static void act_observe(struct fs_world *world, void *argument)
 {
     const struct pair *pair = argument;
     for (int round = 0; round < ROUNDS; round++) {
-        world_meet(world);
+        fs_world_meet(world);
         CHECK_EQUAL(pair->see(world->fs), pair->before);
         CHECK_EQUAL(pair->see(world->fs), pair->before);
-        world_meet(world);
-        world_meet(world);
+        fs_world_meet(world);
+        fs_world_meet(world);
         CHECK_EQUAL(pair->see(world->fs), pair->after);
-        world_meet(world);
+        fs_world_meet(world);
     }
 }
 
-static void act_prepare(struct world *world, void *argument)
+static void act_prepare(struct fs_world *world, void *argument)
 {
     CHECK_EQUAL(hf_mkdir(world->fs, "d", 0755), 0);
 }
@@ -254,25 +257,25 @@ static void act_prepare(struct world *world, void *argument)
 static void test_a_change_is_seen_at_once(void **state)
 {
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        struct world world;
+        struct fs_world world;
         union { /* an argument is not const */
             const struct pair *in;
             void *out;
         } pair = {.in = &pairs[i]};
 
         print_message("# %s\n", pairs[i].what);
-        world_init(&world);
-        world_play(&world, act_prepare, NULL);
-        pid_t changer = world_start(&world, act_change, pair.out);
-        pid_t observer = world_start(&world, act_observe, pair.out);
-        world_wait(observer);
-        world_wait(changer);
-        world_deinit(&world);
+        fs_world_init(&world);
+        fs_world_play(&world, act_prepare, NULL);
+        pid_t changer = fs_world_start(&world, act_change, pair.out);
+        pid_t observer = fs_world_start(&world, act_observe, pair.out);
+        fs_world_wait(observer);
+        fs_world_wait(changer);
+        fs_world_deinit(&world);
     }
 }
 
 /* A file that another process removed goes on for those who have it open. */
-static void act_keep_open(struct world *world, void *argument)
+static void act_keep_open(struct fs_world *world, void *argument)
 {
     char bytes[10];
     struct stat attributes;
@@ -281,8 +284,8 @@ static void act_keep_open(struct world *world, void *argument)
     CHECK(fd >= 0);
     CHECK_EQUAL(hf_fstat(world->fs, fd, &attributes), 0);
     CHECK_EQUAL(attributes.st_nlink, 1);
-    world_meet(world);
-    world_meet(world);
+    fs_world_meet(world);
+    fs_world_meet(world);
     CHECK_EQUAL(hf_stat(world->fs, "file", &attributes), -ENOENT);
     CHECK_EQUAL(hf_fstat(world->fs, fd, &attributes), 0);
     CHECK_EQUAL(attributes.st_nlink, 0);
@@ -296,34 +299,34 @@ static void act_keep_open(struct world *world, void *argument)
     CHECK_EQUAL(hf_close(world->fs, fd), 0);
 }
 
-static void act_remove(struct world *world, void *argument)
+static void act_remove(struct fs_world *world, void *argument)
 {
-    world_meet(world);
+    fs_world_meet(world);
     CHECK_EQUAL(hf_unlink(world->fs, "file"), 0);
-    world_meet(world);
+    fs_world_meet(world);
 }
 
 static void test_a_removed_file_lives_while_it_is_open(void **state)
 {
-    struct world world;
-    world_init(&world);
-    pid_t keeper = world_start(&world, act_keep_open, NULL);
-    pid_t remover = world_start(&world, act_remove, NULL);
-    world_wait(keeper);
-    world_wait(remover);
-    world_deinit(&world);
+    struct fs_world world;
+    fs_world_init(&world);
+    pid_t keeper = fs_world_start(&world, act_keep_open, NULL);
+    pid_t remover = fs_world_start(&world, act_remove, NULL);
+    fs_world_wait(keeper);
+    fs_world_wait(remover);
+    fs_world_deinit(&world);
 }
 
 /* A directory that another process removed has no entries, and nothing can be made in it. */
-static void act_stay_in_directory(struct world *world, void *argument)
+static void act_stay_in_directory(struct fs_world *world, void *argument)
 {
     hf_dirent entry;
     CHECK_EQUAL(hf_mkdir(world->fs, "gone", 0755), 0);
     int fd = hf_open(world->fs, "gone", O_RDONLY | O_DIRECTORY, 0);
     CHECK(fd >= 0);
     CHECK_EQUAL(hf_readdir(world->fs, fd, &entry), 1);
-    world_meet(world);
-    world_meet(world);
+    fs_world_meet(world);
+    fs_world_meet(world);
     CHECK_EQUAL(hf_readdir(world->fs, fd, &entry), -ENOENT);
     CHECK_EQUAL(hf_lseek(world->fs, fd, 0, SEEK_SET), 0);
     CHECK_EQUAL(hf_readdir(world->fs, fd, &entry), -ENOENT);
@@ -331,28 +334,28 @@ static void act_stay_in_directory(struct world *world, void *argument)
     CHECK_EQUAL(hf_close(world->fs, fd), 0);
 }
 
-static void act_remove_directory(struct world *world, void *argument)
+static void act_remove_directory(struct fs_world *world, void *argument)
 {
-    world_meet(world);
+    fs_world_meet(world);
     CHECK_EQUAL(hf_rmdir(world->fs, "gone"), 0);
-    world_meet(world);
+    fs_world_meet(world);
 }
 
 static void test_a_removed_directory_is_empty(void **state)
 {
-    struct world world;
-    world_init(&world);
-    pid_t keeper = world_start(&world, act_stay_in_directory, NULL);
-    pid_t remover = world_start(&world, act_remove_directory, NULL);
-    world_wait(keeper);
-    world_wait(remover);
-    world_deinit(&world);
+    struct fs_world world;
+    fs_world_init(&world);
+    pid_t keeper = fs_world_start(&world, act_stay_in_directory, NULL);
+    pid_t remover = fs_world_start(&world, act_remove_directory, NULL);
+    fs_world_wait(keeper);
+    fs_world_wait(remover);
+    fs_world_deinit(&world);
 }
 
 /* Entries that stay are read exactly once while another process makes and removes others. */
 #define STAYING 300
 
-static void act_read_directory(struct world *world, void *argument)
+static void act_read_directory(struct fs_world *world, void *argument)
 {
     _Atomic uint64_t *stop = &world->shared->slots[0];
     char name[24];
@@ -361,7 +364,7 @@ static void act_read_directory(struct world *world, void *argument)
         snprintf(name, sizeof name, "busy/stay%d", i);
         make_file(world->fs, name, "");
     }
-    world_meet(world);
+    fs_world_meet(world);
     for (int pass = 0; pass < 5; pass++) {
         bool seen[STAYING] = {false};
         hf_dirent entry;
@@ -384,10 +387,10 @@ static void act_read_directory(struct world *world, void *argument)
     atomic_store(stop, 1);
 }
 
-static void act_disturb_directory(struct world *world, void *argument)
+static void act_disturb_directory(struct fs_world *world, void *argument)
 {
     char name[24];
-    world_meet(world);
+    fs_world_meet(world);
     for (int i = 0; atomic_load(&world->shared->slots[0]) == 0; i++) {
         snprintf(name, sizeof name, "busy/come%d", i % 50);
         make_file(world->fs, name, "");
@@ -398,13 +401,63 @@ static void act_disturb_directory(struct world *world, void *argument)
 
 static void test_reading_a_directory_that_changes(void **state)
 {
-    struct world world;
-    world_init(&world);
-    pid_t reader = world_start(&world, act_read_directory, NULL);
-    pid_t other = world_start(&world, act_disturb_directory, NULL);
-    world_wait(reader);
-    world_wait(other);
-    world_deinit(&world);
+    struct fs_world world;
+    fs_world_init(&world);
+    pid_t reader = fs_world_start(&world, act_read_directory, NULL);
+    pid_t other = fs_world_start(&world, act_disturb_directory, NULL);
+    fs_world_wait(reader);
+    fs_world_wait(other);
+    fs_world_deinit(&world);
+}
+
+/* What a process did before it was killed is done, and what it held goes to others. */
+static void act_change_and_die(struct fs_world *world, void *argument)
+{
+    fs_world_meet(world);
+    do_append(world->fs);
+    CHECK_EQUAL(hf_mkdir(world->fs, "d/sub", 0755), 0);
+    CHECK_EQUAL(hf_unlink(world->fs, "d/other"), 0);
+    raise(SIGKILL);
+}
+
+static void act_look_after_death(struct fs_world *world, void *argument)
+{
+    const pid_t *victim = argument;
+    unsigned char type;
+    CHECK_EQUAL(size_of(world->fs, "d/file"), 10);
+    CHECK_EQUAL(size_of(world->fs, "d/other"), 0);
+    CHECK(!lists(world->fs, "d", "sub", &type));
+    fs_world_meet(world);
+    /* The test's process is its parent: until that has seen it die, wait for the last change. */
+    while (kill(*victim, 0) == 0) {
+        sched_yield();
+    }
+    CHECK_EQUAL(size_of(world->fs, "d/file"), 15);
+    CHECK_EQUAL(size_of(world->fs, "d/other"), -ENOENT);
+    CHECK(lists(world->fs, "d", "sub", &type));
+    do_append(world->fs);
+    CHECK_EQUAL(size_of(world->fs, "d/file"), 20);
+}
+
+static void act_make_files(struct fs_world *world, void *argument)
+{
+    act_prepare(world, NULL);
+    make_ten_bytes(world->fs);
+    make_file(world->fs, "d/other", "");
+}
+
+static void test_changes_outlive_the_process_that_made_them(void **state)
+{
+    struct fs_world world;
+    int status;
+    fs_world_init(&world);
+    fs_world_play(&world, act_make_files, NULL);
+    pid_t victim = fs_world_start(&world, act_change_and_die, NULL);
+    pid_t observer = fs_world_start(&world, act_look_after_death, &victim);
+    assert_int_equal(waitpid(victim, &status, 0), victim);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    fs_world_wait(observer);
+    fs_world_deinit(&world);
 }
 
 int main(void)
@@ -415,6 +468,7 @@ int main(void)
         cmocka_unit_test(test_a_removed_file_lives_while_it_is_open),
         cmocka_unit_test(test_a_removed_directory_is_empty),
         cmocka_unit_test(test_reading_a_directory_that_changes),
+        cmocka_unit_test(test_changes_outlive_the_process_that_made_them),
     };
     return cmocka_run_group_tests_name("fs coherence", tests, NULL, NULL);
 }

@@ -3,7 +3,7 @@
  * one message pair, and a write costs one system call.
  */
 #include "lib/test.h"
-#include "lib/test_world.h"
+#include "lib/fs_world.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -16,7 +16,7 @@
 
 #define REPEATS 1000
 
-static uint64_t messages(const struct world *world)
+static uint64_t messages(const struct fs_world *world)
 {
     hf_client_stats stats;
     hf_client_get_stats(world->client, &stats);
@@ -79,7 +79,7 @@ static void again_truncate(struct cached *cached)
     CHECK_EQUAL(hf_truncate(cached->fs, "a/b/file", 60), 0);
 }
 
-static void cached_open(struct world *world, struct cached *cached)
+static void cached_open(struct fs_world *world, struct cached *cached)
 {
     cached->fs = world->fs;
     CHECK_EQUAL(hf_mkdir(world->fs, "a", 0755), 0);
@@ -90,7 +90,7 @@ static void cached_open(struct world *world, struct cached *cached)
     CHECK(cached->file >= 0 && cached->log >= 0 && cached->directory >= 0);
 }
 
-static void act_repeat(struct world *world, void *argument)
+static void act_repeat(struct fs_world *world, void *argument)
 {
     static void (*const again[])(struct cached * cached) = {
         again_write,
@@ -115,13 +115,13 @@ static void act_repeat(struct world *world, void *argument)
 /* Uncontested means no messages, whatever the operation. */
 static void test_repeating_sends_nothing(void **state)
 {
-    struct world world;
-    world_init(&world);
-    world_play(&world, act_repeat, NULL);
-    world_deinit(&world);
+    struct fs_world world;
+    fs_world_init(&world);
+    fs_world_play(&world, act_repeat, NULL);
+    fs_world_deinit(&world);
 }
 
-static void act_use_first(struct world *world, void *argument)
+static void act_use_first(struct fs_world *world, void *argument)
 {
     struct stat attributes;
     char name[24];
@@ -150,13 +150,13 @@ static void act_use_first(struct world *world, void *argument)
 
 static void test_a_first_use_costs_one_pair(void **state)
 {
-    struct world world;
-    world_init(&world);
-    world_play(&world, act_use_first, NULL);
-    world_deinit(&world);
+    struct fs_world world;
+    fs_world_init(&world);
+    fs_world_play(&world, act_use_first, NULL);
+    fs_world_deinit(&world);
 }
 
-static void act_move_shared(struct world *world, void *argument)
+static void act_move_shared(struct fs_world *world, void *argument)
 {
     char byte;
     struct cached cached;
@@ -188,10 +188,10 @@ static void act_move_shared(struct world *world, void *argument)
 /* Moving a shared offset publishes it with one message; what moves nothing publishes nothing. */
 static void test_a_shared_offset_is_published_when_it_moves(void **state)
 {
-    struct world world;
-    world_init(&world);
-    world_play(&world, act_move_shared, NULL);
-    world_deinit(&world);
+    struct fs_world world;
+    fs_world_init(&world);
+    fs_world_play(&world, act_move_shared, NULL);
+    fs_world_deinit(&world);
 }
 
 /* ---- system calls ---- */
@@ -208,7 +208,7 @@ struct traced {
 
 enum traced_operation { TRACE_WRITE, TRACE_APPEND, TRACE_STAT };
 
-static void act_traced(struct world *world, void *argument)
+static void act_traced(struct fs_world *world, void *argument)
 {
     const enum traced_operation *operation = argument;
     struct stat attributes;
@@ -267,11 +267,11 @@ static struct traced trace(pid_t pid)
 /* Return: false when this process may not trace. */
 static bool count_system_calls(enum traced_operation operation, struct traced *counted)
 {
-    struct world world;
+    struct fs_world world;
     int status;
 
-    world_init(&world);
-    pid_t pid = world_start(&world, act_traced, &operation);
+    fs_world_init(&world);
+    pid_t pid = fs_world_start(&world, act_traced, &operation);
     assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
     const bool may_trace = WIFSTOPPED(status);
     if (may_trace) {
@@ -279,7 +279,7 @@ static bool count_system_calls(enum traced_operation operation, struct traced *c
         kill(pid, SIGKILL);
         assert_int_equal(waitpid(pid, &status, 0), pid);
     }
-    world_deinit(&world);
+    fs_world_deinit(&world);
     return may_trace;
 }
 

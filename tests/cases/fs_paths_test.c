@@ -3,7 +3,7 @@
  * of its own, and no path leads out of the mount.
  */
 #include "lib/test.h"
-#include "lib/test_world.h"
+#include "lib/fs_world.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -205,7 +205,7 @@ static void try_path(struct trial *trial)
 
 /* For every path the kernel's directory must not be its root, where `..` is itself: the tree
  * is compared below "in", and paths that climb out of it are left to the next test. */
-static void act_compare_paths(struct world *world, void *argument)
+static void act_compare_paths(struct fs_world *world, void *argument)
 {
     struct trial trial = {.fs = world->fs};
     char inside[PATH_MAX];
@@ -243,17 +243,17 @@ static void act_compare_paths(struct world *world, void *argument)
 
 static void test_paths_are_resolved_as_the_kernel_does(void **state)
 {
-    struct world world;
-    world_init(&world);
+    struct fs_world world;
+    fs_world_init(&world);
     make_tree(world.root);
     make_tree(world.outside);
-    world_play(&world, act_compare_paths, NULL);
-    world_deinit(&world);
+    fs_world_play(&world, act_compare_paths, NULL);
+    fs_world_deinit(&world);
 }
 
 /* ---- no way out ---- */
 
-static void act_try_to_escape(struct world *world, void *argument)
+static void act_try_to_escape(struct fs_world *world, void *argument)
 {
     static const char *const ways[] = {
         "up/secret",
@@ -297,11 +297,11 @@ static void act_try_to_escape(struct world *world, void *argument)
 
 static void test_no_path_leads_out_of_the_mount(void **state)
 {
-    struct world world;
+    struct fs_world world;
     struct stat attributes;
     char path[160];
 
-    world_init(&world);
+    fs_world_init(&world);
     assert_int_equal(chdir(world.root), 0);
     assert_int_equal(mkdir("dir", 0755), 0);
     assert_int_equal(symlink("../o", "up"), 0);
@@ -316,19 +316,19 @@ static void test_no_path_leads_out_of_the_mount(void **state)
     assert_int_equal(write(fd, "secret", 6), 6);
     assert_int_equal(close(fd), 0);
 
-    world_play(&world, act_try_to_escape, NULL);
+    fs_world_play(&world, act_try_to_escape, NULL);
 
     assert_int_equal(stat(path, &attributes), 0);
     assert_int_equal(attributes.st_size, 6);
     assert_int_equal(attributes.st_nlink, 1);
     snprintf(path, sizeof path, "%s/made", world.outside);
     assert_int_equal(access(path, F_OK), -1);
-    world_deinit(&world);
+    fs_world_deinit(&world);
 }
 
 /* ---- arguments ---- */
 
-static void act_use_badly(struct world *world, void *argument)
+static void act_use_badly(struct fs_world *world, void *argument)
 {
     hf_fs *fs = world->fs;
     struct stat attributes;
@@ -405,22 +405,22 @@ static void act_use_badly(struct world *world, void *argument)
 
 static void test_bad_arguments(void **state)
 {
-    struct world world;
+    struct fs_world world;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     char path[160];
 
-    world_init(&world);
+    fs_world_init(&world);
     snprintf(path, sizeof path, "%s/pipe", world.root);
     assert_int_equal(mkfifo(path, 0644), 0);
     snprintf(address.sun_path, sizeof address.sun_path, "%s/socket", world.root);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
     close(fd);
-    world_play(&world, act_use_badly, NULL);
-    world_deinit(&world);
+    fs_world_play(&world, act_use_badly, NULL);
+    fs_world_deinit(&world);
 }
 
-static void act_attach_badly(struct world *world, void *argument)
+static void act_attach_badly(struct fs_world *world, void *argument)
 {
     hf_fs *fs = NULL;
     hf_fs_config config = HF_FS_CONFIG_INIT;
@@ -455,10 +455,10 @@ static void act_attach_badly(struct world *world, void *argument)
 
 static void test_attaching(void **state)
 {
-    struct world world;
-    world_init(&world);
-    world_play(&world, act_attach_badly, NULL);
-    world_deinit(&world);
+    struct fs_world world;
+    fs_world_init(&world);
+    fs_world_play(&world, act_attach_badly, NULL);
+    fs_world_deinit(&world);
 }
 
 int main(void)

@@ -3,7 +3,7 @@
  * killed: nothing that a completed write wrote is lost.
  */
 #include "lib/test.h"
-#include "lib/test_world.h"
+#include "lib/fs_world.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -32,11 +32,11 @@ static void write_lines(hf_fs *fs, int fd, int writer)
 }
 
 /* Every line is there, whole, once, and each writer's in their order. */
-static void check_lines(const struct world *world, const char *name)
+static void check_lines(const struct fs_world *world, const char *name)
 {
     size_t size;
     int next[WRITERS] = {0};
-    char *content = world_read_file(world, name, &size);
+    char *content = fs_world_read_file(world, name, &size);
     char *line = content;
     while (line < content + size) {
         char *end = strchr(line, '\n');
@@ -58,10 +58,10 @@ static void check_lines(const struct world *world, const char *name)
     free(content);
 }
 
-static void act_append(struct world *world, void *argument)
+static void act_append(struct fs_world *world, void *argument)
 {
     const int *writer = argument;
-    world_meet(world);
+    fs_world_meet(world);
     int fd = hf_open(world->fs, "log", O_WRONLY | O_CREAT | O_APPEND, 0644);
     CHECK(fd >= 0);
     write_lines(world->fs, fd, *writer);
@@ -70,19 +70,19 @@ static void act_append(struct world *world, void *argument)
 
 static void test_appending_processes_lose_nothing(void **state)
 {
-    struct world world;
+    struct fs_world world;
     pid_t pids[WRITERS];
 
-    world_init(&world);
-    world_set_meeting(&world, WRITERS);
+    fs_world_init(&world);
+    fs_world_set_meeting(&world, WRITERS);
     for (int i = 0; i < WRITERS; i++) {
-        pids[i] = world_start(&world, act_append, &i);
+        pids[i] = fs_world_start(&world, act_append, &i);
     }
     for (int i = 0; i < WRITERS; i++) {
-        world_wait(pids[i]);
+        fs_world_wait(pids[i]);
     }
     check_lines(&world, "log");
-    world_deinit(&world);
+    fs_world_deinit(&world);
 }
 
 /* Fork a child that runs on its own. Return: its pid, 0 in the child. */
@@ -91,7 +91,7 @@ static pid_t fork_writer(bool plain)
     pid_t pid = plain ? fork() : hf_fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-        alarm(WORLD_PATIENCE_SECONDS);
+        alarm(FS_WORLD_PATIENCE_SECONDS);
     }
     return pid;
 }
@@ -103,7 +103,7 @@ static void wait_for_child(pid_t pid)
     CHECK_EQUAL(status, 0);
 }
 
-static void act_share_offset(struct world *world, void *argument)
+static void act_share_offset(struct fs_world *world, void *argument)
 {
     pid_t pids[WRITERS];
     int fd = hf_open(world->fs, "shared", O_WRONLY | O_CREAT, 0644);
@@ -113,7 +113,7 @@ static void act_share_offset(struct world *world, void *argument)
         if (pids[i] == 0) {
             write_lines(world->fs, fd, i);
             CHECK_EQUAL(hf_close(world->fs, fd), 0);
-            world_leave(world);
+            fs_world_leave(world);
             _exit(0);
         }
     }
@@ -128,16 +128,16 @@ static void act_share_offset(struct world *world, void *argument)
 
 static void test_an_offset_shared_by_forks_loses_nothing(void **state)
 {
-    struct world world;
-    world_init(&world);
-    world_play(&world, act_share_offset, NULL);
+    struct fs_world world;
+    fs_world_init(&world);
+    fs_world_play(&world, act_share_offset, NULL);
     check_lines(&world, "shared");
-    world_deinit(&world);
+    fs_world_deinit(&world);
 }
 
 /* A grandchild shares with its grandparent, a descriptor closed here stays open there, and the
  * value outlives the process that set it last. */
-static void act_pass_on(struct world *world, void *argument)
+static void act_pass_on(struct fs_world *world, void *argument)
 {
     char bytes[20] = "";
     int fd = hf_open(world->fs, "file", O_RDWR | O_CREAT, 0644);
@@ -166,14 +166,14 @@ static void act_pass_on(struct world *world, void *argument)
 
 static void test_an_offset_is_passed_on(void **state)
 {
-    struct world world;
-    world_init(&world);
-    world_play(&world, act_pass_on, NULL);
-    world_deinit(&world);
+    struct fs_world world;
+    fs_world_init(&world);
+    fs_world_play(&world, act_pass_on, NULL);
+    fs_world_deinit(&world);
 }
 
 /* Two processes that read one directory through one open file divide its entries. */
-static void act_divide_directory(struct world *world, void *argument)
+static void act_divide_directory(struct fs_world *world, void *argument)
 {
     char name[16];
     hf_dirent entry;
@@ -202,10 +202,10 @@ static void act_divide_directory(struct world *world, void *argument)
 
 static void test_a_directory_read_by_two_is_divided(void **state)
 {
-    struct world world;
-    world_init(&world);
-    world_play(&world, act_divide_directory, NULL);
-    world_deinit(&world);
+    struct fs_world world;
+    fs_world_init(&world);
+    fs_world_play(&world, act_divide_directory, NULL);
+    fs_world_deinit(&world);
 }
 
 /* ---- writers that are killed ---- */
@@ -220,7 +220,7 @@ static uint32_t next_random(uint32_t *state)
 }
 
 /* One record, and word of it once the write has returned. */
-static void write_record(struct world *world, int fd, int writer)
+static void write_record(struct fs_world *world, int fd, int writer)
 {
     char record[RECORD + 1];
     _Atomic uint64_t *completed = &world->shared->slots[writer];
@@ -229,7 +229,7 @@ static void write_record(struct world *world, int fd, int writer)
     atomic_fetch_add(completed, 1);
 }
 
-static pid_t start_writer(struct world *world, int fd, int writer)
+static pid_t start_writer(struct fs_world *world, int fd, int writer)
 {
     pid_t pid = fork_writer(writer % 2 == 0);
     if (pid == 0) {
@@ -241,7 +241,7 @@ static pid_t start_writer(struct world *world, int fd, int writer)
 }
 
 /* Kill writers at moments that have nothing to do with what they are at, and replace them. */
-static void act_kill_writers(struct world *world, void *argument)
+static void act_kill_writers(struct fs_world *world, void *argument)
 {
     const int *flags = argument;
     pid_t pids[3];
@@ -272,11 +272,11 @@ static void act_kill_writers(struct world *world, void *argument)
 }
 
 /* Each record is whole, none is there twice, and each whose write returned is there. */
-static void check_records(const struct world *world)
+static void check_records(const struct fs_world *world)
 {
     size_t size;
     uint64_t found[KILLS + 4] = {0};
-    char *content = world_read_file(world, "records", &size);
+    char *content = fs_world_read_file(world, "records", &size);
     assert_int_equal(size % RECORD, 0);
     for (size_t at = 0; at < size; at += RECORD) {
         char *rest;
@@ -301,11 +301,11 @@ static void test_killed_writers_lose_no_completed_write(void **state)
 {
     int flags[] = {0, O_APPEND};
     for (int i = 0; i < 2; i++) {
-        struct world world;
-        world_init(&world);
-        world_play(&world, act_kill_writers, &flags[i]);
+        struct fs_world world;
+        fs_world_init(&world);
+        fs_world_play(&world, act_kill_writers, &flags[i]);
         check_records(&world);
-        world_deinit(&world);
+        fs_world_deinit(&world);
     }
 }
 

@@ -43,7 +43,7 @@ static int open_component(int directory, const char *name, int flags, mode_t mod
         if (fd >= 0) {
             return (int)fd;
         }
-        if (errno != EINTR && errno != EAGAIN) {
+        if (errno != EINTR) {
             return -errno;
         }
     }

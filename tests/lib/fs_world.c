@@ -1,4 +1,4 @@
-#include "lib/test_world.h"
+#include "lib/fs_world.h"
 
 #include "lib/test.h"
 
@@ -9,9 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-void world_init(struct world *world)
+void fs_world_init(struct fs_world *world)
 {
-    *world = (struct world){.client = NULL};
+    *world = (struct fs_world){.client = NULL};
     test_server_init(&world->server);
     snprintf(world->root, sizeof world->root, "%s/r", world->server.folder);
     snprintf(world->outside, sizeof world->outside, "%s/o", world->server.folder);
@@ -20,7 +20,7 @@ void world_init(struct world *world)
     world->shared = mmap(
         NULL, sizeof *world->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(world->shared != MAP_FAILED);
-    world_set_meeting(world, 2);
+    fs_world_set_meeting(world, 2);
     test_server_start(&world->server);
 }
 
@@ -29,7 +29,7 @@ static int remove_entry(const char *path, const struct stat *attributes, int typ
     return remove(path);
 }
 
-void world_deinit(struct world *world)
+void fs_world_deinit(struct fs_world *world)
 {
     assert_int_equal(nftw(world->root, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
     assert_int_equal(nftw(world->outside, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
@@ -37,7 +37,7 @@ void world_deinit(struct world *world)
     test_server_deinit(&world->server);
 }
 
-void world_join(struct world *world)
+void fs_world_join(struct fs_world *world)
 {
     hf_fs_config config = HF_FS_CONFIG_INIT;
     config.root = world->root;
@@ -45,28 +45,28 @@ void world_join(struct world *world)
     CHECK_EQUAL(hf_fs_attach(world->client, &config, &world->fs), 0);
 }
 
-void world_leave(struct world *world)
+void fs_world_leave(struct fs_world *world)
 {
     world->fs = hf_fs_detach(world->fs);
     world->client = hf_client_unref(world->client);
 }
 
-pid_t world_start(struct world *world, world_act *act, void *argument)
+pid_t fs_world_start(struct fs_world *world, fs_world_act *act, void *argument)
 {
     fflush(NULL);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        alarm(WORLD_PATIENCE_SECONDS);
-        world_join(world);
+        alarm(FS_WORLD_PATIENCE_SECONDS);
+        fs_world_join(world);
         act(world, argument);
-        world_leave(world);
+        fs_world_leave(world);
         _exit(0);
     }
     return pid;
 }
 
-void world_wait(pid_t pid)
+void fs_world_wait(pid_t pid)
 {
     int status;
     while (waitpid(pid, &status, 0) < 0) {
@@ -76,12 +76,12 @@ void world_wait(pid_t pid)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-void world_play(struct world *world, world_act *act, void *argument)
+void fs_world_play(struct fs_world *world, fs_world_act *act, void *argument)
 {
-    world_wait(world_start(world, act, argument));
+    fs_world_wait(fs_world_start(world, act, argument));
 }
 
-void world_set_meeting(struct world *world, unsigned count)
+void fs_world_set_meeting(struct fs_world *world, unsigned count)
 {
     pthread_barrierattr_t attributes;
     pthread_barrierattr_init(&attributes);
@@ -90,12 +90,12 @@ void world_set_meeting(struct world *world, unsigned count)
     pthread_barrierattr_destroy(&attributes);
 }
 
-void world_meet(struct world *world)
+void fs_world_meet(struct fs_world *world)
 {
     pthread_barrier_wait(&world->shared->barrier);
 }
 
-char *world_read_file(const struct world *world, const char *name, size_t *size)
+char *fs_world_read_file(const struct fs_world *world, const char *name, size_t *size)
 {
     char path[160];
     snprintf(path, sizeof path, "%s/%s", world->root, name);
@@ -112,7 +112,7 @@ char *world_read_file(const struct world *world, const char *name, size_t *size)
     return content;
 }
 
-void world_check(bool condition, const char *text, const char *file, int line)
+void fs_world_check(bool condition, const char *text, const char *file, int line)
 {
     if (!condition) {
         fprintf(stderr, "# pid %d: %s:%d: not true: %s\n", (int)getpid(), file, line, text);
@@ -120,8 +120,8 @@ void world_check(bool condition, const char *text, const char *file, int line)
     }
 }
 
-void world_check_equal(long long left, long long right, const char *text, const char *file,
-                       int line)
+void fs_world_check_equal(long long left, long long right, const char *text, const char *file,
+                          int line)
 {
     if (left != right) {
         fprintf(stderr,

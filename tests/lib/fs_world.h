@@ -1,0 +1,74 @@
+/*
+ * A small world for filesystem tests: a server, a directory of the host, and processes that
+ * share it, each a client of its own.
+ *
+ * The test's own process has the server and no client. Actors are forked from it; what fails
+ * in one of them ends it with status 1, and the test fails when it is waited for. Every
+ * process gives up after FS_WORLD_PATIENCE_SECONDS.
+ */
+#ifndef HF_TESTS_LIB_FS_WORLD_H
+#define HF_TESTS_LIB_FS_WORLD_H
+
+#include "lib/test_server.h"
+
+#include <holdfast/fs.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define FS_WORLD_PATIENCE_SECONDS 50
+#define FS_WORLD_SLOTS 4096
+
+/* Memory that all actors share. */
+struct fs_world_shared {
+    pthread_barrier_t barrier;
+    _Atomic uint64_t slots[FS_WORLD_SLOTS];
+};
+
+struct fs_world {
+    struct test_server server;
+    char root[80];    /* mounted at "/" */
+    char outside[80]; /* a directory beside it */
+    struct fs_world_shared *shared;
+    hf_client *client; /* an actor's own */
+    hf_fs *fs;
+};
+
+typedef void fs_world_act(struct fs_world *world, void *argument);
+
+void fs_world_init(struct fs_world *world);
+
+/* Fails the test if anything but files in the two directories is left. */
+void fs_world_deinit(struct fs_world *world);
+
+/* Connect and attach, in this process. */
+void fs_world_join(struct fs_world *world);
+void fs_world_leave(struct fs_world *world);
+
+/* Fork an actor, which joins, acts and leaves. */
+pid_t fs_world_start(struct fs_world *world, fs_world_act *act, void *argument);
+
+/* Wait for an actor; it must have ended well. */
+void fs_world_wait(pid_t pid);
+
+/* One actor does all of it. */
+void fs_world_play(struct fs_world *world, fs_world_act *act, void *argument);
+
+/* So many processes take part in fs_world_meet(); each waits there for the others. */
+void fs_world_set_meeting(struct fs_world *world, unsigned count);
+void fs_world_meet(struct fs_world *world);
+
+/* The whole of a file of the host's, with a NUL behind it; free() it. */
+char *fs_world_read_file(const struct fs_world *world, const char *name, size_t *size);
+
+/* In an actor: end this process with status 1 unless @condition holds. */
+#define CHECK(condition) fs_world_check((condition), #condition, __FILE__, __LINE__)
+void fs_world_check(bool condition, const char *text, const char *file, int line);
+
+/* The same for two numbers, which are shown. */
+#define CHECK_EQUAL(left, right)                                                                   \
+    fs_world_check_equal(                                                                          \
+        (long long)(left), (long long)(right), #left " == " #right, __FILE__, __LINE__)
+void fs_world_check_equal(long long left, long long right, const char *text, const char *file,
+                          int line);
+
+#endif
