@@ -245,7 +245,7 @@ HF_PUBLIC int hf_sync_open(hf_client *client, hf_id id, unsigned flags, hf_sync 
  * hf_sync_open_name() - open a sync handle by name
  * @name: 1 to HF_NAME_MAX bytes; the same name is the same handle for every client
  *
- * The name is turned into an identifier of 127 bits without asking the server. Otherwise
+ * The name is turned into an identifier of 126 bits without asking the server. Otherwise
  * as hf_sync_open(); -ENAMETOOLONG or -EINVAL for a name too long or empty.
  */
 HF_PUBLIC int hf_sync_open_name(hf_client *client, const char *name, unsigned flags, hf_sync **out);

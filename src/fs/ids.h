@@ -2,7 +2,8 @@
  * What the filesystem's sync handles are called.
  *
  *   space   63      HF_SPACE_RESERVED
- *           62..56  the kind of handle, below
+ *           62      0: identifiers of named handles have it set
+ *           61..56  the kind of handle, below
  *     inode:        55..32  the number of the mount, 31..0  the device, folded
  *     open file:    55..0   the number of the client that opened the file
  *   object
