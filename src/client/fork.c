@@ -145,16 +145,22 @@ static void copy_free(struct fork_copy *copy)
 
 /* ---- the three steps, for one client ---- */
 
-/* Leaves the client locked and with a copy; the copy's error is also returned. */
-static int client_prepare(hf_client *client)
+/* Those who build on the client make ready, which may take messages and other threads. */
+static int client_call_hooks(hf_client *client)
 {
     int error = 0;
     for (struct list *link = client->fork_hooks.next; link != &client->fork_hooks;
          link = link->next) {
-        int result = list_entry(link, struct client_fork_hook, link)
-                         ->prepare(list_entry(link, struct client_fork_hook, link));
+        struct client_fork_hook *hook = list_entry(link, struct client_fork_hook, link);
+        int result = hook->prepare(hook);
         error = error == 0 ? result : error;
     }
+    return error;
+}
+
+/* Leaves the client locked and with a copy; the copy's error is also returned. */
+static int client_prepare(hf_client *client, int hook_error)
+{
     pthread_mutex_lock(&client->open_lock);
     pthread_mutex_lock(&client->lock);
     struct fork_copy *copy = calloc(1, sizeof(*copy));
@@ -166,12 +172,12 @@ static int client_prepare(hf_client *client)
     copy->wake_fd = -1;
     copy->ready = (struct ready){-1, -1, -1};
     buffer_init(&copy->in, 2 * (WIRE_LENGTH_BYTES + WIRE_FRAME_MAX));
-    if (error == 0) {
-        error = client->error != 0 ? -ENOTCONN : copy_fill(client, copy);
+    copy->error = hook_error;
+    if (copy->error == 0) {
+        copy->error = client->error != 0 ? -ENOTCONN : copy_fill(client, copy);
     }
-    copy->error = error;
     /* A connection that is over already is over in the child, and no reason not to fork. */
-    return client->error != 0 ? 0 : error;
+    return client->error != 0 ? 0 : copy->error;
 }
 
 static void client_parent(hf_client *client)
@@ -266,12 +272,19 @@ static hf_client *client_from_registry(struct list *link)
     return list_entry(link, hf_client, registry_link);
 }
 
+/* First every hook, then every lock: a hook may need what another client of this process
+ * holds, and only an unlocked client answers a recall. */
 static int prepare_all(void)
 {
-    int error = 0;
+    int hook_error = 0;
     pthread_mutex_lock(&registry_lock);
     for (struct list *link = registry.next; link != &registry; link = link->next) {
-        int result = client_prepare(client_from_registry(link));
+        int result = client_call_hooks(client_from_registry(link));
+        hook_error = hook_error == 0 ? result : hook_error;
+    }
+    int error = hook_error;
+    for (struct list *link = registry.next; link != &registry; link = link->next) {
+        int result = client_prepare(client_from_registry(link), hook_error);
         error = error == 0 ? result : error;
     }
     return error;
