@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static uint64_t word_now(const hf_sync *handle)
 {
@@ -22,15 +21,7 @@ int hf_client_connect(const char *address, const hf_client_config *config, hf_cl
     if (address == NULL || out == NULL) {
         return -EINVAL;
     }
-    int fd = client_dial_address(address);
-    if (fd < 0) {
-        return fd;
-    }
-    int error = client_new(fd, config, address, out);
-    if (error != 0) {
-        close(fd);
-    }
-    return error;
+    return client_new(-1, config, address, out);
 }
 
 int hf_client_from_fd(int fd, const hf_client_config *config, hf_client **out)

@@ -89,8 +89,12 @@ static inline struct hf_sync *handle_from_node(struct id_map_node *node)
 
 /* ---- connection.c ---- */
 
-/* Make a client of a connected descriptor; arguments as in hf_client_from_fd(). */
+/* Make a client of a connected descriptor, or of one to @address. Arguments and result as those
+ * of hf_client_from_fd() and hf_client_connect(). */
 int client_new(int fd, const hf_client_config *config, const char *address, hf_client **out);
+
+/* Make a descriptor non-blocking and close-on-exec. Return: 0 or a negative errno. */
+int client_prepare_descriptor(int fd);
 
 /* Send what the core has queued. With the lock held. Blocks only in client_flush_wait(). */
 void client_flush(hf_client *client);
@@ -119,8 +123,15 @@ int client_start_helper(hf_client *client);
 
 /* ---- handshake.c ---- */
 
-/* Connect to "unix:PATH". Return: a descriptor or a negative errno. */
-int client_dial_address(const char *address);
+/* A socket, and its connecting to "unix:PATH". Return: the descriptor; 0; or a negative errno. */
+int client_socket(void);
+int client_connect_socket(int fd, const char *address, uint64_t deadline_ns);
+
+/* When connecting and the handshake, beginning now, must be done. */
+uint64_t client_connect_deadline_ns(const hf_client_config *config);
+
+/* What a GOODBYE for this reason means here: a negative errno. */
+int client_goodbye_error(uint8_t reason);
 
 /* Say hello on a non-blocking @fd, wait for the answer. Return: 0 with *number set. */
 int client_handshake(int fd, const char *name, uint64_t deadline_ns, uint64_t *number);
@@ -212,8 +223,15 @@ struct client_fork_hook {
 void client_add_fork_hook(hf_client *client, struct client_fork_hook *hook);
 void client_remove_fork_hook(hf_client *client, struct client_fork_hook *hook);
 
-/* Make the client take part in forks, and no longer. */
+/* Make the client take part in forks. It does so from before it has a descriptor, so that no
+ * child keeps one that it does not know of. */
 int fork_register(hf_client *client);
-void fork_unregister(hf_client *client);
+
+/* No fork happens in between. What is made or closed here is in no child by accident. */
+void fork_bar(void);
+void fork_unbar(void);
+
+/* Between these: the client takes part no longer. */
+void fork_forget(hf_client *client);
 
 #endif

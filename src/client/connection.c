@@ -90,7 +90,7 @@ void client_flush(hf_client *client)
             }
             return;
         } else if (errno != EINTR) {
-            client_lost(client, errno == EPIPE ? -ECONNRESET : -errno);
+            client_lost(client, -errno);
         }
     }
     client->write_pending = false;
@@ -152,14 +152,11 @@ void client_disconnect(hf_client *client)
     pthread_mutex_unlock(&client->lock);
 }
 
-static void client_free(hf_client *client)
+/* The descriptors and the client's part in forks end together, so that no child keeps any. */
+static void close_descriptors(hf_client *client)
 {
-    pthread_mutex_destroy(&client->lock);
-    pthread_mutex_destroy(&client->open_lock);
-    assert(client->handles.count == 0);
-    id_map_deinit(&client->handles);
-    buffer_deinit(&client->in);
-    buffer_deinit(&client->out);
+    fork_bar();
+    fork_forget(client);
     if (client->wake_fd >= 0) {
         close(client->wake_fd);
     }
@@ -167,6 +164,18 @@ static void client_free(hf_client *client)
     if (client->fd >= 0) {
         close(client->fd);
     }
+    fork_unbar();
+}
+
+static void client_free(hf_client *client)
+{
+    close_descriptors(client);
+    pthread_mutex_destroy(&client->lock);
+    pthread_mutex_destroy(&client->open_lock);
+    assert(client->handles.count == 0);
+    id_map_deinit(&client->handles);
+    buffer_deinit(&client->in);
+    buffer_deinit(&client->out);
     free(client->name);
     free(client->address);
     free(client);
@@ -180,7 +189,6 @@ void client_unref(hf_client *client)
     if (!last) {
         return;
     }
-    fork_unregister(client);
     client_disconnect(client);
     pthread_mutex_lock(&client->lock);
     client->stopping = true;
@@ -424,23 +432,24 @@ static int copy_config(hf_client *client, const hf_client_config *config, const 
     return client->name == NULL || (address != NULL && client->address == NULL) ? -ENOMEM : 0;
 }
 
-static int set_nonblocking(int fd)
+int client_prepare_descriptor(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
-    return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ? -errno : 0;
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+        return -errno;
+    }
+    return 0;
 }
 
-static int client_init(hf_client *client, int fd, const hf_client_config *config,
-                       const char *address)
+/* Everything but the connection. */
+static int client_init(hf_client *client, const hf_client_config *config, const char *address)
 {
-    int is_listening = 0;
-    socklen_t size = sizeof(is_listening);
-    client->fd = -1; /* the caller's until nothing can fail any more */
+    client->fd = -1;
     client->wake_fd = -1;
     client->ready = (struct ready){-1, -1, -1};
     client->references = 1;
-    client->is_socket =
-        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) == 0 || errno != ENOTSOCK;
+    client->error = -ENOTCONN; /* so far; and a child of a fork gets none */
     pthread_mutex_init(&client->lock, NULL);
     pthread_mutex_init(&client->open_lock, NULL);
     list_init(&client->armed);
@@ -449,24 +458,67 @@ static int client_init(hf_client *client, int fd, const hf_client_config *config
     list_init(&client->registry_link);
     buffer_init(&client->out, OUT_LIMIT);
     buffer_init(&client->in, READ_SIZE + WIRE_LENGTH_BYTES + WIRE_FRAME_MAX);
-    int error = id_map_init(&client->handles);
-    if (error == 0) {
-        error = copy_config(client, config, address);
-    }
-    if (error == 0) {
-        client->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        error = client->wake_fd < 0 ? -errno : set_nonblocking(fd);
-    }
-    if (error == 0) {
-        error = ready_init(&client->ready, fd, client->wake_fd);
-    }
     client->core = (struct sync_client){
-        .quantum_ns = client->config.quantum_ns,
         .send = queue_message,
         .wake = wait_wake,
         .arm = arm,
         .context = client,
     };
+    int error = id_map_init(&client->handles);
+    if (error == 0) {
+        error = copy_config(client, config, address);
+    }
+    if (error == 0) {
+        client->core.quantum_ns = client->config.quantum_ns;
+        client->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        error = client->wake_fd < 0 ? -errno : fork_register(client);
+    }
+    return error;
+}
+
+/* From here on children know of the descriptor and close it. */
+static int get_descriptor(hf_client *client, int fd)
+{
+    fork_bar();
+    client->fd = fd >= 0 ? fd : client_socket();
+    int error = client->fd < 0 ? client->fd : 0;
+    fork_unbar();
+    return error;
+}
+
+static bool is_socket(int fd)
+{
+    int is_listening = 0;
+    socklen_t size = sizeof(is_listening);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) == 0 ||
+           errno != ENOTSOCK;
+}
+
+static int client_open(hf_client *client, int fd, const char *address)
+{
+    uint64_t deadline_ns = client_connect_deadline_ns(&client->config);
+    int error = get_descriptor(client, fd);
+    if (error == 0 && address != NULL) {
+        error = client_connect_socket(client->fd, address, deadline_ns);
+    }
+    if (error == 0) {
+        error = client_prepare_descriptor(client->fd);
+    }
+    if (error == 0) {
+        error = ready_init(&client->ready, client->fd, client->wake_fd);
+    }
+    if (error == 0) {
+        client->is_socket = is_socket(client->fd);
+        error = client_handshake(client->fd, client->name, deadline_ns, &client->number);
+    }
+    if (error == 0) {
+        /* One step for a fork: the connection stands, and somebody reads. */
+        pthread_mutex_lock(&client->lock);
+        error = client_start_helper(client);
+        client->has_helper = error == 0;
+        client->error = error == 0 ? 0 : client->error;
+        pthread_mutex_unlock(&client->lock);
+    }
     return error;
 }
 
@@ -476,24 +528,14 @@ int client_new(int fd, const hf_client_config *config, const char *address, hf_c
     if (client == NULL) {
         return -ENOMEM;
     }
-    int error = client_init(client, fd, config, address);
+    int error = client_init(client, config, address);
     if (error == 0) {
-        uint64_t deadline_ns = clock_now_ns() + client->config.connect_timeout_ns;
-        error = client_handshake(fd, client->name, deadline_ns, &client->number);
-    }
-    if (error == 0) {
-        error = fork_register(client);
-    }
-    if (error == 0) {
-        client->fd = fd;
-        error = client_start_helper(client);
-        client->has_helper = error == 0;
-        if (error != 0) {
-            client->fd = -1;
-            fork_unregister(client);
-        }
+        error = client_open(client, fd, address);
     }
     if (error != 0) {
+        if (client->fd == fd) {
+            client->fd = -1; /* it is the caller's */
+        }
         client_free(client);
         return error;
     }

@@ -14,7 +14,6 @@
 #include "client/client.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -46,24 +45,30 @@ static _Thread_local unsigned prepared;
 
 /* ---- making the child's connection ---- */
 
-static int copy_dial(const hf_client *client, struct fork_copy *copy)
+static int copy_dial(const hf_client *client, struct fork_copy *copy, uint64_t deadline_ns)
 {
-    int fd = -ENOTSUP;
+    int error = 0;
     if (client->config.dial != NULL) {
-        fd = client->config.dial(client->config.dial_context);
-    } else if (client->address != NULL) {
-        fd = client_dial_address(client->address);
+        copy->fd = client->config.dial(client->config.dial_context);
+    } else {
+        copy->fd = client->address != NULL ? client_socket() : -ENOTSUP;
     }
-    if (fd < 0) {
-        return fd;
+    if (copy->fd < 0) {
+        error = copy->fd;
+        copy->fd = -1;
+        return error;
     }
-    copy->fd = fd;
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
-        return -errno;
+    if (client->config.dial == NULL) {
+        error = client_connect_socket(copy->fd, client->address, deadline_ns);
     }
-    copy->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return copy->wake_fd < 0 ? -errno : ready_init(&copy->ready, fd, copy->wake_fd);
+    if (error == 0) {
+        error = client_prepare_descriptor(copy->fd);
+    }
+    if (error == 0) {
+        copy->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        error = copy->wake_fd < 0 ? -errno : ready_init(&copy->ready, copy->fd, copy->wake_fd);
+    }
+    return error;
 }
 
 /* What the child must have a reference to: all that the parent has registered. */
@@ -102,8 +107,7 @@ static int copy_register_one(struct fork_copy *copy, struct fork_grant *item, ui
         return error;
     }
     if (answer.kind == WIRE_GOODBYE || (answer.flags & WIRE_DENIED) != 0) {
-        int refused = wire_reason_errno(answer.reason);
-        return refused == 0 ? -EPROTO : -refused;
+        return client_goodbye_error(answer.reason);
     }
     if (answer.kind != WIRE_GRANT || answer.grant == 0 || answer.seq != copy->seq ||
         !hf_id_equal(answer.id, item->handle->hold.node.id)) {
@@ -115,8 +119,8 @@ static int copy_register_one(struct fork_copy *copy, struct fork_grant *item, ui
 
 static int copy_fill(hf_client *client, struct fork_copy *copy)
 {
-    uint64_t deadline_ns = clock_now_ns() + client->config.connect_timeout_ns;
-    int error = copy_dial(client, copy);
+    uint64_t deadline_ns = client_connect_deadline_ns(&client->config);
+    int error = copy_dial(client, copy, deadline_ns);
     if (error == 0) {
         error = client_handshake(copy->fd, client->name, deadline_ns, &copy->number);
     }
@@ -144,6 +148,13 @@ static void copy_free(struct fork_copy *copy)
 }
 
 /* ---- the three steps, for one client ---- */
+
+/* Not connected yet or any more, or in the middle of being freed: the child gets no connection,
+ * and that is no reason not to fork. */
+static bool is_over(const hf_client *client)
+{
+    return client->error != 0 || client->references == 0;
+}
 
 /* Those who build on the client make ready, which may take messages and other threads. */
 static int client_call_hooks(hf_client *client)
@@ -174,10 +185,9 @@ static int client_prepare(hf_client *client, int hook_error)
     buffer_init(&copy->in, 2 * (WIRE_LENGTH_BYTES + WIRE_FRAME_MAX));
     copy->error = hook_error;
     if (copy->error == 0) {
-        copy->error = client->error != 0 ? -ENOTCONN : copy_fill(client, copy);
+        copy->error = is_over(client) ? -ENOTCONN : copy_fill(client, copy);
     }
-    /* A connection that is over already is over in the child, and no reason not to fork. */
-    return client->error != 0 ? 0 : copy->error;
+    return is_over(client) ? 0 : copy->error;
 }
 
 static void client_parent(hf_client *client)
@@ -198,7 +208,9 @@ static void client_parent(hf_client *client)
 /* Nothing of the parent's connection is the child's. */
 static void forget_connection(hf_client *client)
 {
-    close(client->fd);
+    if (client->fd >= 0) {
+        close(client->fd);
+    }
     close(client->wake_fd);
     ready_deinit(&client->ready);
     client->leader = NULL;
@@ -346,22 +358,31 @@ pid_t hf_fork(void)
     return pid < 0 ? -fork_errno : pid;
 }
 
-int fork_register(hf_client *client)
+void fork_bar(void)
 {
     pthread_mutex_lock(&registry_lock);
+}
+
+void fork_unbar(void)
+{
+    pthread_mutex_unlock(&registry_lock);
+}
+
+int fork_register(hf_client *client)
+{
+    /* Not barred: some systems hold a lock of their own around the handlers. */
     int error = pthread_atfork(on_prepare, on_parent, on_child);
     if (error == 0) {
+        fork_bar();
         list_append(&registry, &client->registry_link);
+        fork_unbar();
     }
-    pthread_mutex_unlock(&registry_lock);
     return -error;
 }
 
-void fork_unregister(hf_client *client)
+void fork_forget(hf_client *client)
 {
-    pthread_mutex_lock(&registry_lock);
     list_remove(&client->registry_link);
-    pthread_mutex_unlock(&registry_lock);
 }
 
 void client_add_fork_hook(hf_client *client, struct client_fork_hook *hook)

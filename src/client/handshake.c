@@ -8,12 +8,44 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define SCHEME "unix:"
 
-int client_dial_address(const char *address)
+uint64_t client_connect_deadline_ns(const hf_client_config *config)
+{
+    uint64_t now_ns = clock_now_ns();
+    uint64_t most_ns = UINT64_MAX - now_ns;
+    return now_ns + (config->connect_timeout_ns < most_ns ? config->connect_timeout_ns : most_ns);
+}
+
+int client_goodbye_error(uint8_t reason)
+{
+    int error = wire_reason_errno(reason);
+    return error != 0 ? -error : -EPROTO; /* nobody is sent away for no reason */
+}
+
+/* A local socket whose owner does not accept makes connect() wait, for as long as this says. */
+static int limit_connect(int fd, uint64_t deadline_ns)
+{
+    uint64_t now_ns = clock_now_ns();
+    uint64_t left_us = deadline_ns > now_ns ? (deadline_ns - now_ns) / 1000 : 0;
+    const struct timeval limit = {
+        .tv_sec = (time_t)(left_us / 1000000),
+        .tv_usec = left_us > 0 ? (suseconds_t)(left_us % 1000000) : 1, /* 0 would be no limit */
+    };
+    return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0 ? 0 : -errno;
+}
+
+int client_socket(void)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd >= 0 ? fd : -errno;
+}
+
+int client_connect_socket(int fd, const char *address, uint64_t deadline_ns)
 {
     size_t scheme_size = strlen(SCHEME);
     if (strncmp(address, SCHEME, scheme_size) != 0 || address[scheme_size] == '\0') {
@@ -27,20 +59,18 @@ int client_dial_address(const char *address)
     }
     memcpy(name.sun_path, path, size);
 
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
+    for (;;) {
+        int error = limit_connect(fd, deadline_ns);
+        if (error != 0) {
+            return error;
+        }
+        if (connect(fd, (const struct sockaddr *)&name, sizeof(name)) == 0) {
+            return 0;
+        }
+        if (errno != EINTR) {
+            return errno == EAGAIN ? -ETIMEDOUT : -errno;
+        }
     }
-    int result;
-    do {
-        result = connect(fd, (const struct sockaddr *)&name, sizeof(name));
-    } while (result != 0 && errno == EINTR);
-    if (result != 0) {
-        int error = -errno;
-        close(fd);
-        return error;
-    }
-    return fd;
 }
 
 /* Return: 0 when @fd is ready, -ETIMEDOUT, or another negative errno. */
@@ -146,7 +176,7 @@ int client_handshake(int fd, const char *name, uint64_t deadline_ns, uint64_t *n
     error = client_read_message(fd, &in, deadline_ns, &answer);
     if (error == 0) {
         if (answer.kind == WIRE_GOODBYE) {
-            error = -wire_reason_errno(answer.reason);
+            error = client_goodbye_error(answer.reason);
         } else if (answer.kind != WIRE_WELCOME || answer.client == 0 || in.length != 0) {
             error = -EPROTO; /* nothing may follow before we ask */
         } else if (answer.wire_version != WIRE_VERSION) {
