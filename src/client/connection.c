@@ -27,6 +27,9 @@
 /* What one read takes. */
 #define READ_SIZE ((size_t)65536)
 
+static int read_once(hf_client *client, size_t *size);
+static void dispatch(hf_client *client);
+
 /* ---- out ---- */
 
 static void count_sent(hf_client_stats *stats, enum wire_kind kind)
@@ -73,6 +76,18 @@ static ssize_t write_some(const hf_client *client)
     return write(client->fd, data, size);
 }
 
+/* The server has gone. What it said before, as the reason, may still be there to read. */
+static void hear_last_words(hf_client *client)
+{
+    size_t got = 1;
+    int reason = 0;
+    while (client->error == 0 && reason == 0 && got > 0) {
+        reason = read_once(client, &got);
+        dispatch(client);
+    }
+    client_lost(client, reason != 0 ? reason : -ECONNRESET);
+}
+
 void client_flush(hf_client *client)
 {
     if (client->out_error != 0) {
@@ -89,6 +104,8 @@ void client_flush(hf_client *client)
                 client_wake(client);
             }
             return;
+        } else if (errno == EPIPE || errno == ECONNRESET) {
+            hear_last_words(client);
         } else if (errno != EINTR) {
             client_lost(client, -errno);
         }
@@ -107,7 +124,8 @@ int client_flush_wait(hf_client *client, unsigned patience)
         pthread_mutex_lock(&client->lock);
         client_flush(client);
     }
-    return client->out_sent >= goal ? 0 : -ENOTCONN;
+    /* What could not be queued is not in the goal. */
+    return client->out_error == 0 && client->out_sent >= goal ? 0 : -ENOTCONN;
 }
 
 /* ---- the end ---- */
@@ -137,7 +155,10 @@ static void give_back(hf_client *client)
     struct id_map_node *node = NULL;
     while ((node = id_map_next(&client->handles, node)) != NULL) {
         struct sync_hold *hold = &handle_from_node(node)->hold;
-        (void)sync_hold_yield(&client->core, hold, HF_INVALID, 0);
+        if (sync_hold_yield(&client->core, hold, HF_INVALID, 0) != 0) {
+            /* Threads that read must not make it look as if one wrote. */
+            (void)sync_hold_yield(&client->core, hold, HF_SHARED, 0);
+        }
     }
     (void)client_flush_wait(client, GIVE_BACK_PATIENCE);
 }
@@ -268,10 +289,10 @@ static struct timespec *next_tick(hf_client *client, struct timespec *timeout)
 static void on_message(hf_client *client, const struct wire_message *message, uint64_t now_ns)
 {
     if (message->kind == WIRE_GOODBYE) {
-        client_lost(client, -wire_reason_errno(message->reason));
+        client_lost(client, client_goodbye_error(message->reason));
         return;
     }
-    if (message->kind == WIRE_GRANT) {
+    if (message->kind == WIRE_GRANT && message->data_size <= HF_VALUE_MAX) {
         client->stats.grants_received++;
     } else if (message->kind == WIRE_RECALL) {
         client->stats.recalls_received++;
@@ -319,10 +340,10 @@ static void dispatch(hf_client *client)
     }
 }
 
-/* Read once. Return: 0, or the reason why the connection is over. *more: there may be more. */
-static int read_once(hf_client *client, bool *more)
+/* Read once. Return: 0, or the reason why the connection is over. */
+static int read_once(hf_client *client, size_t *size)
 {
-    *more = false;
+    *size = 0;
     uint8_t *room = buffer_reserve(&client->in, READ_SIZE);
     if (room == NULL) {
         return -errno;
@@ -330,7 +351,7 @@ static int read_once(hf_client *client, bool *more)
     ssize_t got = read(client->fd, room, READ_SIZE);
     if (got > 0) {
         buffer_commit(&client->in, (size_t)got);
-        *more = (size_t)got == READ_SIZE;
+        *size = (size_t)got;
         return 0;
     }
     if (got == 0) {
@@ -341,9 +362,9 @@ static int read_once(hf_client *client, bool *more)
 
 void client_receive(hf_client *client)
 {
-    bool more = true;
-    while (more && client->error == 0) {
-        int reason = read_once(client, &more);
+    size_t got = READ_SIZE;
+    while (got == READ_SIZE && client->error == 0) {
+        int reason = read_once(client, &got);
         dispatch(client);
         if (reason != 0) {
             client_lost(client, reason);
