@@ -3,6 +3,7 @@
  * client ends the connection, says why, and none of its threads waits on.
  */
 #include "base/clock.h"
+#include "lib/fake_server.h"
 #include "lib/sync_stage.h"
 #include "lib/test.h"
 
@@ -12,117 +13,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#define FRAME_ROOM (WIRE_LENGTH_BYTES + WIRE_FRAME_MAX)
-
-/* ---- a server played by the test, on one end of a socketpair ---- */
-
-struct fake {
-    int fd;
-    int client_fd; /* the other end, until a client owns it */
-    struct buffer in;
-    size_t used;
-    hf_client *client;
-};
-
-static const struct wire_message welcome = {
-    .kind = WIRE_WELCOME, .wire_version = WIRE_VERSION, .client = 9};
-
-static void fake_init(struct fake *fake)
-{
-    int pair[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-    *fake = (struct fake){.fd = pair[0], .client_fd = pair[1]};
-    buffer_init(&fake->in, (size_t)1 << 20);
-}
-
-static void fake_hang_up(struct fake *fake)
-{
-    close(fake->fd);
-    fake->fd = -1;
-}
-
-static void fake_deinit(struct fake *fake)
-{
-    hf_client_unref(fake->client);
-    if (fake->client_fd >= 0) {
-        close(fake->client_fd);
-    }
-    if (fake->fd >= 0) {
-        close(fake->fd);
-    }
-    buffer_deinit(&fake->in);
-}
-
-static void fake_write(struct fake *fake, const void *bytes, size_t size)
-{
-    assert_int_equal(send(fake->fd, bytes, size, MSG_NOSIGNAL), size);
-}
-
-static void fake_send(struct fake *fake, const struct wire_message *message)
-{
-    uint8_t frame[FRAME_ROOM];
-    fake_write(fake, frame, wire_encode(message, frame));
-}
-
-/* The next message of the client's, which has to be of this kind. */
-static struct wire_message fake_expect(struct fake *fake, enum wire_kind kind)
-{
-    struct wire_message message;
-    buffer_consume(&fake->in, fake->used);
-    fake->used = 0;
-    enum wire_verdict verdict;
-    while ((verdict = wire_decode(buffer_data(&fake->in),
-                                  fake->in.length,
-                                  WIRE_FRAME_MAX,
-                                  TO_SERVER,
-                                  &message,
-                                  &fake->used)) == WIRE_INCOMPLETE) {
-        struct pollfd readable = {.fd = fake->fd, .events = POLLIN};
-        assert_int_equal(poll(&readable, 1, RAW_PATIENCE_MS), 1);
-        uint8_t *room = buffer_reserve(&fake->in, 65536);
-        const ssize_t size = recv(fake->fd, room, 65536, 0);
-        assert_true(size > 0);
-        buffer_commit(&fake->in, (size_t)size);
-    }
-    assert_int_equal(verdict, WIRE_OK);
-    assert_string_equal(wire_kind_name(message.kind), wire_kind_name(kind));
-    return message;
-}
-
-/* A client of this server that is connected. */
-static void fake_join(struct fake *fake)
-{
-    hf_client_config config = HF_CLIENT_CONFIG_INIT;
-    config.quantum_ns = 0;
-    fake_init(fake);
-    fake_send(fake, &welcome);
-    assert_int_equal(hf_client_from_fd(fake->client_fd, &config, &fake->client), 0);
-    fake->client_fd = -1;
-    assert_int_equal(hf_client_number(fake->client), 9);
-    assert_int_equal(fake_expect(fake, WIRE_HELLO).magic, WIRE_MAGIC);
-}
-
-static struct wire_message grant_for(const struct wire_message *asked, uint64_t grant)
-{
-    return (struct wire_message){.kind = WIRE_GRANT,
-                                 .id = asked->id,
-                                 .seq = asked->seq,
-                                 .grant = grant,
-                                 .mode = asked->mode,
-                                 .version = 1};
-}
-
-/* The client holds the handle, by this grant. */
-static void fake_grant(struct fake *fake, hf_sync *handle, hf_mode mode, uint64_t grant)
-{
-    struct acquirer thread = {.handle = handle, .mode = mode};
-    acquirer_start(&thread);
-    const struct wire_message asked = fake_expect(fake, WIRE_ACQUIRE);
-    const struct wire_message answer = grant_for(&asked, grant);
-    fake_send(fake, &answer);
-    assert_true(acquirer_join(&thread) >= 0);
-}
 
 /* ---- the handshake ---- */
 
@@ -139,7 +29,7 @@ static void handshake_fails(const void *answer, size_t size, int error)
 
 static void hello_is_answered_by(const struct wire_message *message, int error)
 {
-    uint8_t frame[FRAME_ROOM];
+    uint8_t frame[FAKE_FRAME_ROOM];
     handshake_fails(frame, wire_encode(message, frame), error);
 }
 
@@ -150,7 +40,7 @@ static void goodbye_means(uint8_t reason, int error)
 
 static void test_a_server_of_another_version(void **state)
 {
-    struct wire_message answer = welcome;
+    struct wire_message answer = fake_welcome;
     answer.wire_version++;
     hello_is_answered_by(&answer, -EPROTONOSUPPORT);
     goodbye_means(WIRE_REASON_BAD_VERSION, -EPROTONOSUPPORT);
@@ -172,7 +62,7 @@ static void test_a_server_that_refuses_for_no_known_reason(void **state)
 
 static void test_a_wrong_answer_to_hello(void **state)
 {
-    struct wire_message answer = welcome;
+    struct wire_message answer = fake_welcome;
     answer.client = 0;
     hello_is_answered_by(&answer, -EPROTO);
     hello_is_answered_by(&(struct wire_message){.kind = WIRE_GRANT, .seq = 1}, -EPROTO);
@@ -183,17 +73,17 @@ static void test_a_wrong_answer_to_hello(void **state)
     handshake_fails("\0\0\0\0\0", 5, -EPROTO);
 
     /* Nothing may follow before the client has asked for something. */
-    uint8_t frames[2 * FRAME_ROOM];
-    const size_t size = wire_encode(&welcome, frames);
-    handshake_fails(frames, size + wire_encode(&welcome, frames + size), -EPROTO);
+    uint8_t frames[2 * FAKE_FRAME_ROOM];
+    const size_t size = wire_encode(&fake_welcome, frames);
+    handshake_fails(frames, size + wire_encode(&fake_welcome, frames + size), -EPROTO);
     handshake_fails(frames, size + 1, -EPROTO);
 }
 
 static void test_a_server_that_hangs_up_in_the_handshake(void **state)
 {
-    uint8_t frame[FRAME_ROOM];
-    wire_encode(&welcome, frame);
-    for (size_t size = 0; size < wire_size(&welcome); size++) {
+    uint8_t frame[FAKE_FRAME_ROOM];
+    wire_encode(&fake_welcome, frame);
+    for (size_t size = 0; size < wire_size(&fake_welcome); size++) {
         struct fake fake;
         hf_client *client = NULL;
         fake_init(&fake);
@@ -208,8 +98,8 @@ static void test_a_server_that_hangs_up_in_the_handshake(void **state)
 
 static void test_a_server_that_never_answers_hello(void **state)
 {
-    uint8_t frame[FRAME_ROOM];
-    const size_t whole = wire_encode(&welcome, frame);
+    uint8_t frame[FAKE_FRAME_ROOM];
+    const size_t whole = wire_encode(&fake_welcome, frame);
     const size_t sizes[] = {0, 4, whole - 1};
     for (int i = 0; i < 3; i++) {
         hf_client_config config = HF_CLIENT_CONFIG_INIT;
@@ -249,7 +139,7 @@ static void test_the_longest_of_timeouts(void **state)
     fake_expect(&connecting.fake, WIRE_HELLO);
     struct pollfd hung_up = {.fd = connecting.fake.fd, .events = POLLIN};
     assert_int_equal(poll(&hung_up, 1, 20), 0); /* it waits */
-    fake_send(&connecting.fake, &welcome);
+    fake_send(&connecting.fake, &fake_welcome);
     assert_int_equal(acquirer_join(&connecting.thread), 0);
     connecting.fake.client_fd = -1;
     fake_deinit(&connecting.fake);
@@ -310,7 +200,7 @@ static void waiting_is_answered_by(void (*say)(struct fake *fake, const struct w
 static void say_answer(struct fake *fake, const struct wire_message *asked,
                        void (*spoil)(struct wire_message *answer))
 {
-    struct wire_message answer = grant_for(asked, 5);
+    struct wire_message answer = fake_answer(asked, 5);
     spoil(&answer);
     fake_send(fake, &answer);
 }
@@ -345,8 +235,8 @@ SPOILT(too_slow,
 /* What the encoder refuses to write. */
 static void say_mode_3(struct fake *fake, const struct wire_message *asked)
 {
-    uint8_t frame[FRAME_ROOM];
-    const struct wire_message answer = grant_for(asked, 5);
+    uint8_t frame[FAKE_FRAME_ROOM];
+    const struct wire_message answer = fake_answer(asked, 5);
     const size_t size = wire_encode(&answer, frame);
     frame[33] = 3;
     fake_write(fake, frame, size);
@@ -366,7 +256,7 @@ static void say_garbage(struct fake *fake, const struct wire_message *asked)
 
 static void say_value_for_a_lock(struct fake *fake, const struct wire_message *asked)
 {
-    struct wire_message answer = grant_for(asked, 5);
+    struct wire_message answer = fake_answer(asked, 5);
     answer.flags = WIRE_VALUE;
     answer.data = (const uint8_t *)"value";
     answer.data_size = 5;
@@ -380,8 +270,8 @@ static void say_nothing_any_more(struct fake *fake, const struct wire_message *a
 
 static void say_half_and_hang_up(struct fake *fake, const struct wire_message *asked)
 {
-    uint8_t frame[FRAME_ROOM];
-    const struct wire_message answer = grant_for(asked, 5);
+    uint8_t frame[FAKE_FRAME_ROOM];
+    const struct wire_message answer = fake_answer(asked, 5);
     fake_write(fake, frame, wire_encode(&answer, frame) / 2);
     fake_hang_up(fake);
 }
@@ -434,7 +324,7 @@ static void test_a_second_answer_to_one_question(void **state)
     struct acquirer thread = {.handle = lock, .mode = HF_SHARED};
     acquirer_start(&thread);
     const struct wire_message asked = fake_expect(&fake, WIRE_ACQUIRE);
-    const struct wire_message answer = grant_for(&asked, 5);
+    const struct wire_message answer = fake_answer(&asked, 5);
     fake_send(&fake, &answer);
     assert_true(acquirer_join(&thread) >= 0);
     fake_send(&fake, &answer);
@@ -464,7 +354,7 @@ static hf_sync *fake_open_value(struct fake *fake)
     acquirer_start(&opening.thread);
     const struct wire_message asked = fake_expect(fake, WIRE_ACQUIRE);
     assert_int_equal(asked.flags, WIRE_REFERENCE);
-    const struct wire_message answer = grant_for(&asked, 3);
+    const struct wire_message answer = fake_answer(&asked, 3);
     fake_send(fake, &answer);
     assert_int_equal(acquirer_join(&opening.thread), 0);
     return opening.handle;
@@ -478,7 +368,7 @@ static void granted_with_a_value_of(uint16_t size, int result, int error)
     struct acquirer thread = {.handle = fake_open_value(&fake), .mode = HF_SHARED};
     acquirer_start(&thread);
     const struct wire_message asked = fake_expect(&fake, WIRE_ACQUIRE);
-    struct wire_message answer = grant_for(&asked, 5);
+    struct wire_message answer = fake_answer(&asked, 5);
     answer.version = 2;
     answer.flags = WIRE_VALUE;
     answer.data = value;

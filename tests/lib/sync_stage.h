@@ -16,6 +16,8 @@
 struct stage {
     struct test_server server;
     struct raw_client control;
+    uint64_t control_grant;
+    uint64_t trips; /* of the control to the server */
 };
 
 /* Between init and start the configuration may be changed: stage->server.config. */
@@ -41,6 +43,9 @@ uint64_t client_messages(hf_client *client);
 /* Wait until the connection has ended. Return: hf_client_error(). */
 int await_client_error(hf_client *client);
 
+/* Wait until the client has read so many recalls; only then must it obey them. */
+void await_recalls(hf_client *client, uint64_t recalls);
+
 hf_sync *open_value(hf_client *client, uint64_t object);
 hf_sync *open_lock(hf_client *client, uint64_t object);
 
@@ -63,10 +68,14 @@ struct acquirer {
 void acquirer_start(struct acquirer *acquirer);
 int acquirer_join(struct acquirer *acquirer);
 
+/* Skip the test where children of a process with threads cannot be watched: under TSan. */
+void skip_without_forks(void);
+
 /* Threads that this process has. */
 int count_threads(void);
 
-/* Wait until the process has so many threads; one that was joined may still be counted. */
-void await_threads(int threads);
+/* Wait until the process has no more threads than that; one that was joined is counted for a
+ * moment. */
+void await_threads(int most);
 
 #endif
