@@ -115,6 +115,7 @@ static int use_without_system_calls(const struct child *self, void *context)
 
 static void test_a_held_handle_costs_no_system_call(void **state)
 {
+    skip_without_forks();
     struct child child;
     bool make_one = true;
     child_start(&child, use_without_system_calls, &make_one);
@@ -178,6 +179,7 @@ static int increment_in_process(const struct child *self, void *context)
 
 static void test_a_value_passes_from_process_to_process(void **state)
 {
+    skip_without_forks();
     struct child children[3];
     hf_sync *handle = open_value(a, 1); /* so that the value outlives the processes */
     for (int i = 0; i < 3; i++) {
