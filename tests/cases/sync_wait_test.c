@@ -171,10 +171,11 @@ static atomic_int errno_kept;
 
 static void on_signal(int number)
 {
+    const int before = errno;
     errno = 4711;
     hf_cancel_fire(fired_by_signal);
     atomic_store(&errno_kept, errno == 4711);
-    errno = 0;
+    errno = before;
 }
 
 /* The signal comes to the thread that waits, or to another one. */
