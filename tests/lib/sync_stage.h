@@ -9,6 +9,8 @@
 #include "lib/test_server.h"
 
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 /* Longer than anything takes that is going to happen. */
 #define STAGE_PATIENCE_NS UINT64_C(20000000000)
@@ -55,6 +57,15 @@ void value_set(hf_sync *handle, uint64_t value);
 
 /* On the clock that deadlines are on. */
 uint64_t after_ms(uint64_t milliseconds);
+
+/* An assertion for threads that are not the test's own, where cmocka has none. */
+#define SURE(condition)                                                                            \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "# line %d: %s\n", __LINE__, #condition);                              \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
 
 /* A thread that acquires, and keeps what it got. */
 struct acquirer {
