@@ -107,8 +107,9 @@ typedef struct hf_client_config {
  * one helper thread, which serves recalls and blocks all signals.
  *
  * Return: 0; -EINVAL (address or config), -ENAMETOOLONG, -ECONNREFUSED or -ENOENT (nobody
- * serves there), -EACCES (the server does not admit this uid), -EPROTONOSUPPORT (the server
- * speaks another version), -EPROTO, -ETIMEDOUT, -ENOMEM, -EMFILE, -EAGAIN (no thread).
+ * serves there), -EACCES (the server does not admit this uid), -EUSERS (it has too many
+ * clients), -EPROTONOSUPPORT (the server speaks another version), -ESHUTDOWN or -ECONNRESET (it
+ * goes away meanwhile), -EPROTO, -ETIMEDOUT, -ENOMEM, -EMFILE, -EAGAIN (no thread).
  */
 HF_PUBLIC int hf_client_connect(const char *address, const hf_client_config *config,
                                 hf_client **out);

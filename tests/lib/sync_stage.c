@@ -176,10 +176,15 @@ int acquirer_join(struct acquirer *acquirer)
     return acquirer->result;
 }
 
-void skip_without_forks(void)
+bool can_watch_forks(void)
 {
     const char *variant = getenv("HF_TEST_VARIANT");
-    if (variant != NULL && strcmp(variant, "tsan") == 0) {
+    return variant == NULL || strcmp(variant, "tsan") != 0;
+}
+
+void skip_without_forks(void)
+{
+    if (!can_watch_forks()) {
         skip();
     }
 }

@@ -79,7 +79,8 @@ struct acquirer {
 void acquirer_start(struct acquirer *acquirer);
 int acquirer_join(struct acquirer *acquirer);
 
-/* Skip the test where children of a process with threads cannot be watched: under TSan. */
+/* Under TSan the children of a process with threads cannot be watched: skip the test there. */
+bool can_watch_forks(void);
 void skip_without_forks(void);
 
 /* Threads that this process has. */
