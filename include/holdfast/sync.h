@@ -187,7 +187,8 @@ HF_PUBLIC void hf_client_get_stats(hf_client *client, hf_client_stats *out);
  * open, and holds none of them. Threads of the parent do not exist in the child, so their
  * uses and waits do not either. Plain fork() does the same through pthread_atfork(), but
  * where the connection cannot be made it leaves the child with disconnected clients; this
- * call fails instead. Must not be called while holding a handle in this thread.
+ * call fails instead. Must not be called while holding a handle in this thread, nor from the
+ * thread that dispatches the server a client is connected to: nobody would answer.
  *
  * Blocks for a few message pairs.
  *

@@ -140,9 +140,19 @@ hf_sync *hf_sync_close(hf_sync *handle)
     return NULL;
 }
 
+/* Waits that this handle's client can serve. */
+static bool are_valid(const hf_sync *handle, const hf_wait_opts *opts)
+{
+    return opts == NULL || ((opts->flags & ~HF_NOWAIT) == 0 &&
+                            (opts->cancel == NULL || opts->cancel->client == handle->client));
+}
+
 int hf_sync_acquire(hf_sync *handle, hf_mode mode, const hf_wait_opts *opts)
 {
     bool left_attention = false;
+    if (!are_valid(handle, opts)) {
+        return -EINVAL;
+    }
     if (mode == HF_SHARED) {
         if (sync_hold_try_shared(&handle->hold, &left_attention)) {
             return HF_UNCHANGED;
@@ -154,17 +164,12 @@ int hf_sync_acquire(hf_sync *handle, hf_mode mode, const hf_wait_opts *opts)
     } else {
         return -EINVAL;
     }
-    if (opts != NULL && ((opts->flags & ~HF_NOWAIT) != 0 ||
-                         (opts->cancel != NULL && opts->cancel->client != handle->client))) {
-        return client_refuse(handle, left_attention, -EINVAL);
-    }
     return client_acquire(handle, mode, opts, left_attention);
 }
 
 int hf_sync_upgrade(hf_sync *handle, const hf_wait_opts *opts)
 {
-    if (opts != NULL && ((opts->flags & ~HF_NOWAIT) != 0 ||
-                         (opts->cancel != NULL && opts->cancel->client != handle->client))) {
+    if (!are_valid(handle, opts)) {
         return -EINVAL;
     }
     if ((word_now(handle) & SYNC_READERS) == 0) {

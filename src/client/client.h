@@ -156,7 +156,6 @@ int client_acquire(hf_sync *handle, hf_mode mode, const hf_wait_opts *opts, bool
 int client_upgrade(hf_sync *handle, const hf_wait_opts *opts);
 
 /* The other slow steps: each takes the lock, runs the core, sends what came of it. */
-int client_refuse(hf_sync *handle, bool left_attention, int result);
 void client_left(hf_sync *handle);
 int client_leave_dirty(hf_sync *handle);
 int client_downgrade(hf_sync *handle);

@@ -7,8 +7,8 @@
  * runs the first step itself to be able to report its failure. prepare() takes every lock a
  * child will need and leaves them to parent() and child(); it needs the server, which may be a
  * thread of this very process, so it must come before the server's own handler. Handlers are
- * called in reverse order of registration: hence one is registered with each client that is
- * made, and the first that is called does the work.
+ * called in reverse order of registration: the server's is registered when its library is
+ * loaded, these with the first client that is made.
  */
 #include "base/clock.h"
 #include "client/client.h"
@@ -40,8 +40,8 @@ struct fork_copy {
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list registry = {&registry, &registry};
 
-/* How many handlers have prepared for the fork this thread is in. */
-static _Thread_local unsigned prepared;
+/* This thread is in hf_fork(), which does what the handlers would. */
+static _Thread_local bool in_hf_fork;
 
 /* ---- making the child's connection ---- */
 
@@ -320,21 +320,21 @@ static void child_all(void)
 
 static void on_prepare(void)
 {
-    if (prepared++ == 0) {
+    if (!in_hf_fork) {
         (void)prepare_all(); /* plain fork() cannot fail for it: the child's client reports it */
     }
 }
 
 static void on_parent(void)
 {
-    if (--prepared == 0) {
+    if (!in_hf_fork) {
         parent_all();
     }
 }
 
 static void on_child(void)
 {
-    if (--prepared == 0) {
+    if (!in_hf_fork) {
         child_all();
     }
 }
@@ -346,16 +346,23 @@ pid_t hf_fork(void)
         parent_all();
         return error;
     }
-    prepared = 1;
+    in_hf_fork = true;
     pid_t pid = fork();
     int fork_errno = errno;
-    prepared = 0;
+    in_hf_fork = false;
     if (pid == 0) {
         child_all();
         return 0;
     }
     parent_all();
     return pid < 0 ? -fork_errno : pid;
+}
+
+static int handlers_error;
+
+static void register_handlers(void)
+{
+    handlers_error = -pthread_atfork(on_prepare, on_parent, on_child);
 }
 
 void fork_bar(void)
@@ -371,13 +378,14 @@ void fork_unbar(void)
 int fork_register(hf_client *client)
 {
     /* Not barred: some systems hold a lock of their own around the handlers. */
-    int error = pthread_atfork(on_prepare, on_parent, on_child);
-    if (error == 0) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, register_handlers);
+    if (handlers_error == 0) {
         fork_bar();
         list_append(&registry, &client->registry_link);
         fork_unbar();
     }
-    return -error;
+    return handlers_error;
 }
 
 void fork_forget(hf_client *client)

@@ -142,14 +142,6 @@ int client_upgrade(hf_sync *handle, const hf_wait_opts *opts)
     return wait_finish(&wait, opts);
 }
 
-int client_refuse(hf_sync *handle, bool left_attention, int result)
-{
-    if (left_attention) {
-        client_left(handle);
-    }
-    return result;
-}
-
 void client_left(hf_sync *handle)
 {
     hf_client *client = handle->client;
