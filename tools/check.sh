@@ -4,12 +4,15 @@
 #   tools/check.sh                  all of it
 #   tools/check.sh --only STEP ...  some of it: lint unit sim process demo asan tsan
 #
+# Suites joined by a plus run at the same time: the simulator is one long process, and the
+# unit tests find a core free beside it.
+#
 # One line a step; a failing test's output is shown. The last line is the sum of it all:
 # N passed, M failed, K skipped. Every TAP line of a test counts, and lint counts as one.
 set -eu
 cd "$(dirname "$0")/.."
 
-steps="lint unit sim process demo asan tsan"
+steps="lint unit+sim process demo asan tsan"
 if [ "${1:-}" = --only ]; then
     shift
     steps="$*"
@@ -56,9 +59,12 @@ if setarch -R true 2>/dev/null; then
     no_randomisation="setarch -R"
 fi
 
-suite() { # suite, variant
+suite() { # suite or suite+suite, variant
     local name=$1 variant=$2 label=$1 begin=$SECONDS dir=build status=0
-    local options=()
+    local options=() one
+    for one in ${name//+/ }; do
+        options+=(--suite "$one")
+    done
     if [ "$variant" != plain ]; then
         dir=build-$variant
         label="$name, $variant"
@@ -69,7 +75,7 @@ suite() { # suite, variant
     fi
     # meson adds the wrapper's name to the log's.
     rm -f "$dir/meson-logs/check-$name"*
-    meson test -C "$dir" --suite "$name" --logbase "check-$name" "${options[@]}" \
+    meson test -C "$dir" --logbase "check-$name" "${options[@]}" \
         >"$work/log" 2>&1 </dev/null || status=$?
 
     local logs=("$dir/meson-logs/check-$name"*.json) p f s text
@@ -95,7 +101,7 @@ suite() { # suite, variant
 }
 
 case " $steps " in
-*' unit '* | *' sim '* | *' process '* | *' demo '*)
+*' unit'* | *' sim '* | *' process '* | *' demo '*)
     step build tools/build.sh plain || finish
     ;;
 esac
@@ -107,13 +113,12 @@ for step in $steps; do
             passed=$((passed + 1))
         fi
         ;;
-    unit | sim | process | demo)
+    unit | sim | unit+sim | process | demo)
         suite $step plain
         ;;
     asan | tsan)
         step "configure, $step" tools/build.sh $step --configure || finish
-        suite unit $step
-        suite sim $step
+        suite unit+sim $step
         ;;
     *)
         echo "check: no such step: $step" >&2

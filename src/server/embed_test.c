@@ -112,6 +112,26 @@ static void test_the_timeout_carries_the_handshakes_limit(void **state)
     serve_visitor(visit_in_silence);
 }
 
+/* A machine that is busy, or an embedder that is, does not cut off a client that was in time. */
+static void test_a_hello_in_time_is_heard_by_a_late_loop(void **state)
+{
+    struct raw_client client;
+    test.config.limits.handshake_seconds = 1;
+    test_server_new(&test);
+    raw_init(&client, hf_server_connect(test.server));
+    assert_int_equal(hf_server_dispatch(test.server), 0);
+    raw_send(&client,
+             &(struct wire_message){
+                 .kind = WIRE_HELLO, .magic = WIRE_MAGIC, .wire_version = WIRE_VERSION});
+    int left_ms;
+    while ((left_ms = hf_server_timeout_ms(test.server)) > 0) {
+        poll(NULL, 0, left_ms);
+    }
+    assert_int_equal(hf_server_dispatch(test.server), 0);
+    raw_expect(&client, WIRE_WELCOME);
+    raw_close(&client);
+}
+
 static void test_what_one_request_causes_is_sent_at_once(void **state)
 {
     struct raw_client client;
@@ -438,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_descriptor_and_timeout_are_enough_to_drive_it),
         TEST(test_the_timeout_carries_the_handshakes_limit),
+        TEST(test_a_hello_in_time_is_heard_by_a_late_loop),
         TEST(test_what_one_request_causes_is_sent_at_once),
         TEST(test_making_it_fails_cleanly_without_descriptors),
         TEST(test_only_one_may_drive_it),

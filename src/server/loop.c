@@ -104,7 +104,12 @@ static void on_handshake_time(uv_timer_t *timer)
             break;
         }
         list_remove(&peer->greeting_link);
-        peer_cut_off(peer, WIRE_REASON_TOO_SLOW);
+        /* A loop that was held up finds the time over and the HELLO there, still unread: then the
+         * delay was not the peer's. */
+        peer_on_event(peer, 0, UV_READABLE);
+        if (!peer->welcomed) {
+            peer_cut_off(peer, WIRE_REASON_TOO_SLOW);
+        }
     }
     server_watch_handshakes(server);
     server_settle(server);
