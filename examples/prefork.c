@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
 enum { WORKERS = 4, REQUESTS = 400 };
 
 static int dial(void *server) /* how a forked worker gets a connection of its own */
