@@ -194,7 +194,7 @@ static void unlink_and_free(struct directory *directory, struct dentry **place)
 /* Free every ABSENT dentry that is not in the order. */
 static void drop_absent(struct directory *directory)
 {
-    for (size_t i = 0; i < directory->bucket_count; i++) {
+    for (size_t i = 0; i < directory->bucket_count && directory->absent_count > 0; i++) {
         struct dentry **place = &directory->buckets[i];
         while (*place != NULL) {
             if ((*place)->kind == DENTRY_ABSENT && !(*place)->indexed) {
