@@ -41,7 +41,8 @@ struct bench_row {
 
 struct bench {
     unsigned rounds;
-    bool quick; /* a short look: everything is run, and no time is worth reading */
+    bool quick;         /* a short look: everything is run, and no time is worth reading */
+    bool fs_place_told; /* the table says where the files of the group `fs` are */
     struct bench_row rows[BENCH_ROWS_MAX];
     size_t row_count;
 };

@@ -4,6 +4,7 @@
  * Exit status: 0 when everything asked for was measured, whatever the numbers; 1 when something
  * could not run; 2 for a wrong command line.
  */
+#include "fs.h"
 #include "harness.h"
 #include "sync.h"
 
@@ -19,7 +20,7 @@
 #define QUICK_ROUNDS 3
 
 /* Later groups are added here. */
-static const struct bench_group *const groups[] = {&sync_group};
+static const struct bench_group *const groups[] = {&sync_group, &fs_group};
 
 #define GROUP_COUNT (sizeof(groups) / sizeof(groups[0]))
 

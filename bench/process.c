@@ -323,3 +323,28 @@ bool server_child_end(struct server_child *server)
     sockets_close(server->sockets, server->socket_count);
     return child_end(&server->child);
 }
+
+/* ---- clients ---- */
+
+bool client_child_run(bool (*main)(int channel, void *context), void *context, int *socket,
+                      void *results, size_t size)
+{
+    struct server_child server;
+    if (!server_child_start(&server, 1)) {
+        return false;
+    }
+    struct child child = {0};
+    *socket = server.sockets[0];
+    bool done = child_start(&child, main, context, server.sockets, 1) &&
+                channel_receive(child.channel, results, size);
+    done = child_end(&child) && done;
+    return server_child_end(&server) && done;
+}
+
+uint64_t client_messages(hf_client *client)
+{
+    hf_client_stats stats;
+    hf_client_get_stats(client, &stats);
+    return stats.acquires_sent + stats.releases_sent + stats.cancels_sent + stats.grants_received +
+           stats.recalls_received;
+}

@@ -73,6 +73,14 @@ bool server_child_start(struct server_child *server, unsigned clients);
 bool server_child_report(const struct server_child *server, struct server_report *report);
 bool server_child_end(struct server_child *server);
 
+/* Start a server and one process on it, which gets its connection in *socket, and receive the
+ * @size bytes of results that it sends. */
+bool client_child_run(bool (*main)(int channel, void *context), void *context, int *socket,
+                      void *results, size_t size);
+
+/* All messages of this client so far, both ways. */
+uint64_t client_messages(hf_client *client);
+
 /* What this process uses now. */
 uint64_t memory_heap_bytes(void);
 uint64_t memory_rss_bytes(void);

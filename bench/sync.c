@@ -56,10 +56,7 @@ void bench_client_close(struct bench_client *client)
 
 uint64_t bench_client_messages(const struct bench_client *client)
 {
-    hf_client_stats stats;
-    hf_client_get_stats(client->client, &stats);
-    return stats.acquires_sent + stats.releases_sent + stats.cancels_sent + stats.grants_received +
-           stats.recalls_received;
+    return client_messages(client->client);
 }
 
 uint64_t default_quantum_ns(void)
@@ -177,28 +174,12 @@ static bool held_main(int channel, void *context)
     return channel_send(channel, &results, sizeof(results));
 }
 
-/* Start a server and a client process on it, get the results of the latter. */
-static bool run_one_client(bool (*main)(int channel, void *context), void *arguments, int *socket,
-                           void *results, size_t size)
-{
-    struct server_child server;
-    if (!server_child_start(&server, 1)) {
-        return false;
-    }
-    struct child child = {0};
-    *socket = server.sockets[0];
-    bool done = child_start(&child, main, arguments, server.sockets, 1) &&
-                channel_receive(child.channel, results, size);
-    done = child_end(&child) && done;
-    return server_child_end(&server) && done;
-}
-
 bool bench_sync_held(struct bench *bench)
 {
     static struct held_results results;
     struct held_arguments arguments = {.rounds = bench->rounds,
                                        .count = bench_scale(bench, HELD_OPERATIONS)};
-    if (!run_one_client(held_main, &arguments, &arguments.socket, &results, sizeof(results))) {
+    if (!client_child_run(held_main, &arguments, &arguments.socket, &results, sizeof(results))) {
         return false;
     }
     static const char *const names[HELD_MODES][2] = {
@@ -304,7 +285,7 @@ bool bench_sync_readers(struct bench *bench)
     static struct readers_results results;
     struct held_arguments arguments = {.rounds = bench->rounds,
                                        .count = bench_scale(bench, HELD_OPERATIONS)};
-    if (!run_one_client(readers_main, &arguments, &arguments.socket, &results, sizeof(results))) {
+    if (!client_child_run(readers_main, &arguments, &arguments.socket, &results, sizeof(results))) {
         return false;
     }
     struct bench_row row = {.name = "held SHARED, 2 reader threads, per thread",

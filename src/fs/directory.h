@@ -51,6 +51,7 @@ struct directory {
     bool index_valid;    /* the order has all dentries but ABSENT ones */
     struct dentry **index;
     size_t index_count;
+    size_t index_next; /* a guess: the place after the entry that was read last */
 };
 
 void directory_init(struct directory *directory);

@@ -7,13 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* strspn() takes longer to begin than most components take to walk. */
+static const char *skip_slashes(const char *path)
+{
+    while (*path == '/') {
+        path++;
+    }
+    return path;
+}
+
 size_t path_split(const char *path, const char **rest, bool *slashes)
 {
-    const size_t length = strcspn(path, "/");
-    const size_t gap = strspn(path + length, "/");
-    *rest = path + length + gap;
-    *slashes = gap > 0;
-    return length;
+    const char *end = strchrnul(path, '/');
+    *slashes = *end == '/';
+    *rest = skip_slashes(end);
+    return (size_t)(end - path);
 }
 
 /* Look @name up in a directory that nobody here holds. */
@@ -123,7 +131,7 @@ static int step(struct walk *walk)
 /* Walk the rest but for its last component. */
 static int walk_on(struct walk *walk)
 {
-    walk->rest += strspn(walk->rest, "/");
+    walk->rest = skip_slashes(walk->rest);
     if (walk->rest[0] == '\0') {
         walk->last = WALK_LAST_ROOT;
         walk->must_be_directory = true;
@@ -137,7 +145,7 @@ static int walk_on(struct walk *walk)
         if (result < 0) {
             return result;
         }
-        walk->rest += strspn(walk->rest, "/");
+        walk->rest = skip_slashes(walk->rest);
     }
     return 0;
 }

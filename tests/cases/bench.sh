@@ -51,6 +51,21 @@ expect 'two reader threads send none either' \
 expect 'a grant and its release take 3 messages' \
     row_is '64 connections, own handles, 1 under way' 'row["messages_per_op"] == 3'
 
+for row in 'stat, cached, three deep' 'stat of a missing name, three deep' 'fstat' \
+    'open+close, three deep' 'write of 64 bytes at a place' 'write of 64 bytes at the offset' \
+    'append of 64 bytes' 'read of 4 KiB at a place' \
+    'readdir of 10,000 entries, cached, per entry'; do
+    expect "without messages: $row" row_is "$row" 'row["messages_per_op"] == 0'
+done
+expect 'a directory is read with a handful of messages, however many entries it has' \
+    row_is 'readdir of 10,000 entries, first, per entry' '0 < row["messages_per_op"] < 0.001'
+expect 'a file that comes and goes takes at most 3' \
+    row_is 'create+unlink' 'row["messages_per_op"] <= 3'
+expect 'a file met first on a walk takes at most a pair and its giving back' \
+    row_is 'walk of a tree, cold, per file' '0 < row["messages_per_op"] < 4'
+expect 'appending processes take turns of many lines' \
+    row_is 'two processes append 64 bytes to one file' 'row["messages_per_op"] < 1'
+
 expect 'one part can be run alone' ends_with 0 --quick sync/held
 expect 'an unknown group is refused' ends_with 2 --quick no-such-group
 expect 'an unknown part is refused' ends_with 2 --quick sync/no-such-part

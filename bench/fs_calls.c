@@ -1,0 +1,368 @@
+/*
+ * The parts of the group `fs` in which one process repeats one call, beside the system call
+ * that does the same on the same directory.
+ */
+#include "base/clock.h"
+#include "fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OPERATIONS 100000
+#define CREATE_OPERATIONS 5000
+
+#define WRITE_SIZE 64
+#define WRITE_PLACES 64 /* a page of them */
+#define READ_SIZE 4096
+#define READ_PLACES 16
+
+#define CALLS_MAX 4
+
+/* What a call works on: a file three deep, open on either side. */
+#define DEEP_PATH "one/two/three"
+#define MISSING_PATH "one/two/four"
+#define NEW_PATH "one/two/new"
+
+struct calls_state {
+    struct fs_subject subject;
+    int our_file, kernel_file;
+    int our_log, kernel_log; /* with O_APPEND */
+};
+
+struct call {
+    const char *name;
+    const char *yardstick_name;
+    uint64_t count;
+    struct bench_goal goal;
+    bool takes_messages; /* then time passes that no thread of ours spends */
+    bool (*ours)(struct calls_state *state, uint64_t i);
+    bool (*kernels)(struct calls_state *state, uint64_t i);
+};
+
+struct calls_arguments {
+    const struct call *calls;
+    size_t call_count;
+    const struct bench *bench;
+    int socket;
+};
+
+struct calls_results {
+    struct bench_series series[CALLS_MAX];
+    double messages_per_op[CALLS_MAX];
+};
+
+/* ---- the calls ---- */
+
+static bool our_stat(struct calls_state *state, uint64_t i)
+{
+    struct stat attributes;
+    return hf_stat(state->subject.fs, DEEP_PATH, &attributes) == 0;
+}
+
+static bool kernel_stat(struct calls_state *state, uint64_t i)
+{
+    struct stat attributes;
+    return stat(DEEP_PATH, &attributes) == 0;
+}
+
+static bool our_stat_missing(struct calls_state *state, uint64_t i)
+{
+    struct stat attributes;
+    return hf_stat(state->subject.fs, MISSING_PATH, &attributes) == -ENOENT;
+}
+
+static bool kernel_stat_missing(struct calls_state *state, uint64_t i)
+{
+    struct stat attributes;
+    return stat(MISSING_PATH, &attributes) < 0 && errno == ENOENT;
+}
+
+static bool our_fstat(struct calls_state *state, uint64_t i)
+{
+    struct stat attributes;
+    return hf_fstat(state->subject.fs, state->our_file, &attributes) == 0;
+}
+
+static bool kernel_fstat(struct calls_state *state, uint64_t i)
+{
+    struct stat attributes;
+    return fstat(state->kernel_file, &attributes) == 0;
+}
+
+static bool our_open(struct calls_state *state, uint64_t i)
+{
+    int fd = hf_open(state->subject.fs, DEEP_PATH, O_RDONLY, 0);
+    return fd >= 0 && hf_close(state->subject.fs, fd) == 0;
+}
+
+static bool kernel_open(struct calls_state *state, uint64_t i)
+{
+    int fd = open(DEEP_PATH, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && close(fd) == 0;
+}
+
+static const char written[WRITE_SIZE] =
+    "63 bytes and an end of line, as a log has them ...............\n";
+
+static bool our_pwrite(struct calls_state *state, uint64_t i)
+{
+    const off_t place = (off_t)(i % WRITE_PLACES) * WRITE_SIZE;
+    return hf_pwrite(state->subject.fs, state->our_file, written, WRITE_SIZE, place) == WRITE_SIZE;
+}
+
+static bool kernel_pwrite(struct calls_state *state, uint64_t i)
+{
+    const off_t place = (off_t)(i % WRITE_PLACES) * WRITE_SIZE;
+    return pwrite(state->kernel_file, written, WRITE_SIZE, place) == WRITE_SIZE;
+}
+
+static bool our_write(struct calls_state *state, uint64_t i)
+{
+    return (i % WRITE_PLACES != 0 ||
+            hf_lseek(state->subject.fs, state->our_file, 0, SEEK_SET) == 0) &&
+           hf_write(state->subject.fs, state->our_file, written, WRITE_SIZE) == WRITE_SIZE;
+}
+
+static bool kernel_write(struct calls_state *state, uint64_t i)
+{
+    return (i % WRITE_PLACES != 0 || lseek(state->kernel_file, 0, SEEK_SET) == 0) &&
+           write(state->kernel_file, written, WRITE_SIZE) == WRITE_SIZE;
+}
+
+static bool our_append(struct calls_state *state, uint64_t i)
+{
+    return hf_write(state->subject.fs, state->our_log, written, WRITE_SIZE) == WRITE_SIZE;
+}
+
+static bool kernel_append(struct calls_state *state, uint64_t i)
+{
+    return write(state->kernel_log, written, WRITE_SIZE) == WRITE_SIZE;
+}
+
+static bool our_pread(struct calls_state *state, uint64_t i)
+{
+    char bytes[READ_SIZE];
+    const off_t place = (off_t)(i % READ_PLACES) * READ_SIZE;
+    return hf_pread(state->subject.fs, state->our_file, bytes, READ_SIZE, place) == READ_SIZE;
+}
+
+static bool kernel_pread(struct calls_state *state, uint64_t i)
+{
+    char bytes[READ_SIZE];
+    const off_t place = (off_t)(i % READ_PLACES) * READ_SIZE;
+    return pread(state->kernel_file, bytes, READ_SIZE, place) == READ_SIZE;
+}
+
+static bool our_create(struct calls_state *state, uint64_t i)
+{
+    int fd = hf_open(state->subject.fs, NEW_PATH, O_WRONLY | O_CREAT | O_EXCL, 0644);
+    return fd >= 0 && hf_close(state->subject.fs, fd) == 0 &&
+           hf_unlink(state->subject.fs, NEW_PATH) == 0;
+}
+
+static bool kernel_create(struct calls_state *state, uint64_t i)
+{
+    int fd = open(NEW_PATH, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    return fd >= 0 && close(fd) == 0 && unlink(NEW_PATH) == 0;
+}
+
+/* ---- the process ---- */
+
+static bool make_files(void)
+{
+    static const char page[READ_SIZE];
+    if (mkdir("one", 0755) != 0 || mkdir("one/two", 0755) != 0) {
+        return bench_fail("cannot make directories: %s", strerror(errno));
+    }
+    int fd = open(DEEP_PATH, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    bool done = fd >= 0;
+    for (int i = 0; i < READ_PLACES; i++) {
+        done = done && write(fd, page, READ_SIZE) == READ_SIZE;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return done || bench_fail("cannot make a file: %s", strerror(errno));
+}
+
+static bool open_files(struct calls_state *state)
+{
+    const int log_flags = O_WRONLY | O_CREAT | O_APPEND;
+    state->our_file = hf_open(state->subject.fs, DEEP_PATH, O_RDWR, 0);
+    state->our_log = hf_open(state->subject.fs, "one/two/our.log", log_flags, 0644);
+    state->kernel_file = open(DEEP_PATH, O_RDWR | O_CLOEXEC);
+    state->kernel_log = open("one/two/kernel.log", log_flags | O_CLOEXEC, 0644);
+    return (state->our_file >= 0 && state->our_log >= 0 && state->kernel_file >= 0 &&
+            state->kernel_log >= 0) ||
+           bench_fail("cannot open the files");
+}
+
+/* Nanoseconds per call; negative when one failed. */
+static double time_calls(struct calls_state *state, const struct call *call, uint64_t count,
+                         bool (*make)(struct calls_state *state, uint64_t i))
+{
+    uint64_t (*const now_ns)(void) = call->takes_messages ? clock_now_ns : bench_thread_ns;
+    const uint64_t begin = now_ns();
+    for (uint64_t i = 0; i < count; i++) {
+        if (!make(state, i)) {
+            bench_fail("%s: operation %llu went wrong", call->name, (unsigned long long)i);
+            return -1;
+        }
+    }
+    return (double)(now_ns() - begin) / (double)count;
+}
+
+static bool measure_call(struct calls_state *state, const struct calls_arguments *arguments,
+                         size_t number, struct calls_results *results)
+{
+    const struct call *call = &arguments->calls[number];
+    const uint64_t count = bench_scale(arguments->bench, call->count);
+    /* Once before: from then on everything is held that will be used. */
+    if (!call->ours(state, 0) || !call->kernels(state, 0)) {
+        return bench_fail("%s: the first operation went wrong", call->name);
+    }
+    const uint64_t messages = client_messages(state->subject.client);
+    for (unsigned round = 0; round < arguments->bench->rounds; round++) {
+        const double ours = time_calls(state, call, count, call->ours);
+        const double kernels = time_calls(state, call, count, call->kernels);
+        if (ours < 0 || kernels < 0) {
+            return false;
+        }
+        bench_series_add(&results->series[number], ours, kernels);
+    }
+    results->messages_per_op[number] = (double)(client_messages(state->subject.client) - messages) /
+                                       ((double)count * arguments->bench->rounds);
+    return true;
+}
+
+static bool calls_main(int channel, void *context)
+{
+    const struct calls_arguments *arguments = context;
+    struct calls_state state;
+    struct calls_results results = {0};
+    if (!fs_subject_connect(&state.subject, arguments->socket) ||
+        !fs_subject_attach(&state.subject) || !open_files(&state)) {
+        return false;
+    }
+    for (size_t i = 0; i < arguments->call_count; i++) {
+        if (!measure_call(&state, arguments, i, &results)) {
+            return false;
+        }
+    }
+    fs_subject_close(&state.subject);
+    return channel_send(channel, &results, sizeof(results));
+}
+
+static bool measure(struct bench *bench, const struct call *calls, size_t call_count)
+{
+    struct fs_place place;
+    struct calls_results results;
+    struct calls_arguments arguments = {.calls = calls, .call_count = call_count, .bench = bench};
+    if (!fs_place_make(bench, &place)) {
+        return false;
+    }
+    const bool done =
+        make_files() &&
+        client_child_run(calls_main, &arguments, &arguments.socket, &results, sizeof(results));
+    if (!fs_place_remove(&place, done)) {
+        return false;
+    }
+    for (size_t i = 0; i < call_count; i++) {
+        struct bench_row row = {.name = calls[i].name,
+                                .unit = "ns",
+                                .yardstick_name = calls[i].yardstick_name,
+                                .messages_per_op = results.messages_per_op[i],
+                                .goal = calls[i].goal};
+        bench_row_measure(&row, &results.series[i]);
+        bench_row_add(bench, &row);
+    }
+    return true;
+}
+
+/* ---- the parts ---- */
+
+bool bench_fs_stat(struct bench *bench)
+{
+    static const struct call calls[] = {
+        {.name = "stat, cached, three deep",
+         .yardstick_name = "stat",
+         .count = OPERATIONS,
+         .goal = {.ratio_at_most = 0.25},
+         .ours = our_stat,
+         .kernels = kernel_stat},
+        {.name = "stat of a missing name, three deep",
+         .yardstick_name = "stat",
+         .count = OPERATIONS,
+         .ours = our_stat_missing,
+         .kernels = kernel_stat_missing},
+        {.name = "fstat",
+         .yardstick_name = "fstat",
+         .count = OPERATIONS,
+         .ours = our_fstat,
+         .kernels = kernel_fstat},
+    };
+    return measure(bench, calls, sizeof(calls) / sizeof(calls[0]));
+}
+
+bool bench_fs_open(struct bench *bench)
+{
+    static const struct call calls[] = {
+        {.name = "open+close, three deep",
+         .yardstick_name = "open",
+         .count = OPERATIONS,
+         .ours = our_open,
+         .kernels = kernel_open},
+    };
+    return measure(bench, calls, sizeof(calls) / sizeof(calls[0]));
+}
+
+bool bench_fs_write(struct bench *bench)
+{
+    static const struct call calls[] = {
+        {.name = "write of 64 bytes at a place",
+         .yardstick_name = "pwrite",
+         .count = OPERATIONS,
+         .goal = {.ratio_at_most = 1.15},
+         .ours = our_pwrite,
+         .kernels = kernel_pwrite},
+        {.name = "write of 64 bytes at the offset",
+         .yardstick_name = "write",
+         .count = OPERATIONS,
+         .ours = our_write,
+         .kernels = kernel_write},
+        {.name = "append of 64 bytes",
+         .yardstick_name = "O_APPEND",
+         .count = OPERATIONS,
+         .ours = our_append,
+         .kernels = kernel_append},
+    };
+    return measure(bench, calls, sizeof(calls) / sizeof(calls[0]));
+}
+
+bool bench_fs_read(struct bench *bench)
+{
+    static const struct call calls[] = {
+        {.name = "read of 4 KiB at a place",
+         .yardstick_name = "pread",
+         .count = OPERATIONS,
+         .ours = our_pread,
+         .kernels = kernel_pread},
+    };
+    return measure(bench, calls, sizeof(calls) / sizeof(calls[0]));
+}
+
+bool bench_fs_create(struct bench *bench)
+{
+    static const struct call calls[] = {
+        {.name = "create+unlink",
+         .yardstick_name = "kernel",
+         .count = CREATE_OPERATIONS,
+         .takes_messages = true,
+         .ours = our_create,
+         .kernels = kernel_create},
+    };
+    return measure(bench, calls, sizeof(calls) / sizeof(calls[0]));
+}

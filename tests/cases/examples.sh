@@ -1,0 +1,92 @@
+#!/bin/sh
+# The examples compile with the public headers alone, link with the two libraries and do what
+# they say. (examples/embed.c is in the README: readme.sh.)
+set -eu
+. "$(dirname "$0")/../lib/tap.sh"
+
+work=$(mktemp -d)
+server=
+keeper=
+end() {
+    exec 9>&-
+    for pid in $keeper $server; do
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    rm -rf "$work"
+}
+trap end EXIT
+
+builds() { # name
+    ${CC:-cc} -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -I"$HF_SOURCE_DIR/include" \
+        "$HF_SOURCE_DIR/examples/$1.c" -o "$work/$1" "$HF_BUILD_DIR/libholdfast-server.a" \
+        "$HF_BUILD_DIR/libholdfast.a" -luv -lpthread
+}
+
+# ---- a pre-fork server ----
+
+handles_requests() {
+    mkdir "$work/logs"
+    [ "$(timeout 30 "$work/prefork" "$work/logs")" = '400 requests, 400 in the log' ]
+}
+
+log_is_whole() {
+    grep -c '^request [0-9]*, worker [0-9]*$' "$work/logs/log" >"$work/lines"
+    cut -d, -f1 "$work/logs/log" | sort -u | wc -l >>"$work/lines"
+    [ "$(tr '\n' ' ' <"$work/lines")" = '400 400 ' ]
+}
+
+expect 'the pre-fork server compiles' builds prefork
+expect 'its workers handle 400 requests' handles_requests
+expect 'their log has each of them once, none torn' log_is_whole
+
+# ---- a counter ----
+
+address=unix:$work/socket
+
+serve() {
+    mkfifo "$work/serving"
+    "$HOLDFAST" serve --listen "$address" >"$work/serving" 2>&1 &
+    server=$!
+    read -r serving <"$work/serving"
+}
+
+# Has the counter open from before the first count until after the last.
+keep() {
+    mkfifo "$work/stay" "$work/kept"
+    "$work/counter" "$address" 0 <"$work/stay" >"$work/kept" &
+    keeper=$!
+    exec 9>"$work/stay"
+    read -r kept <"$work/kept"
+}
+
+counts_to() { # total, count...
+    total=$1
+    shift
+    counters=
+    for count in "$@"; do
+        timeout 30 "$work/counter" "$address" "$count" </dev/null >/dev/null &
+        counters="$counters $!"
+    done
+    for pid in $counters; do
+        wait "$pid"
+    done
+    [ "$(timeout 30 "$work/counter" "$address" 0 </dev/null)" = "$total" ]
+}
+
+goes_on_alone() {
+    timeout 30 "$work/counter" "$address" 1 </dev/null
+}
+
+expect 'the counter compiles' builds counter
+serve
+expect 'a server serves' test "$serving" = "holdfast: serving $address"
+keep
+expect 'the counter begins at 0' test "$kept" = 0
+expect 'three processes count in it at a time' counts_to 30000 10000 10000 10000
+expect 'others go on where they ended' counts_to 30007 3 4
+kill "$server"
+wait "$server"
+server=
+expect_not 'without the server there is no counting' goes_on_alone
+finish
