@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 /* ---- vectors ---- */
 
@@ -145,6 +146,9 @@ int hf_mmap(hf_fs *fs, void *address, size_t length, int protection, int flags, 
 {
     if (out == NULL) {
         return -EFAULT;
+    }
+    if (offset % sysconf(_SC_PAGESIZE) != 0) {
+        return -EINVAL; /* which the kernel says before it looks at @fd */
     }
     gate_enter(&fs->gate);
     int result = fs_map(fs, address, length, protection, flags, fd, offset, out);
