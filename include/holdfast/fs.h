@@ -26,6 +26,7 @@
 #include <fcntl.h>
 #include <holdfast/sync.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,15 +38,26 @@ typedef struct hf_fs hf_fs;
 /* The most descriptors one hf_fs has open at a time; then -EMFILE. */
 #define HF_FS_DESCRIPTORS_MAX 65536
 
+/* What else changes the files of a mount. */
+typedef enum hf_external {
+    /* Nothing but clients of the server: what is cached is right. */
+    HF_EXTERNAL_NEVER = 0,
+    /* Other programs may: attributes and entries that are cached are looked at again with each
+     * use, which costs system calls, but no messages. A pass over a directory sees what was there
+     * at its beginning. */
+    HF_EXTERNAL_CHECK = 1,
+} hf_external;
+
 /* Initialise with HF_FS_CONFIG_INIT, then change what you need. */
 typedef struct hf_fs_config {
     size_t size;      /* sizeof(hf_fs_config), so that the struct may grow */
     const char *root; /* the directory of the host that is mounted at "/" */
+    hf_external external;
 } hf_fs_config;
 
 #define HF_FS_CONFIG_INIT                                                                          \
     {                                                                                              \
-        sizeof(hf_fs_config), NULL                                                                 \
+        sizeof(hf_fs_config), NULL, HF_EXTERNAL_NEVER                                              \
     }
 
 /* One entry of a directory. */
@@ -80,31 +92,33 @@ HF_PUBLIC hf_fs *hf_fs_detach(hf_fs *fs);
 
 /**
  * hf_open() - open a file or directory, creating the file if need be
- * @flags: O_RDONLY, O_WRONLY or O_RDWR, with any of O_CREAT, O_EXCL, O_TRUNC, O_APPEND,
- *         O_DIRECTORY and O_CLOEXEC (which has nothing to do: no descriptor survives exec)
+ * @flags: as for open(2). O_CLOEXEC is remembered for hf_fcntl(): no descriptor survives exec.
+ *         O_NOCTTY, O_ASYNC and O_LARGEFILE are accepted and have nothing to do.
  * @mode:  permissions of a new file, less the process's umask; else ignored
  *
- * Opens regular files and directories. The new open file has its offset to itself until it
- * is shared by a fork.
+ * Opens regular files and directories, and with O_PATH anything: such a descriptor is good for
+ * hf_fstat(), hf_close(), hf_dup() and its like, and where a directory is asked for; all else
+ * says -EBADF. O_TMPFILE makes a file without a name in the directory @path. The new open file
+ * has its offset and flags to itself until it is shared by a fork.
  *
- * Return: the lowest free descriptor of @fs; -EINVAL for any other flag and for O_CREAT with
- * O_DIRECTORY; -EMFILE; -ENXIO for a socket and -EOPNOTSUPP for a pipe or device; or what
- * open(2) says.
+ * Return: the lowest free descriptor of @fs; -EINVAL for flags that openat2(2) does not know or
+ * combine, and for O_CREAT with O_DIRECTORY; -EMFILE; -ENXIO for a socket and -EOPNOTSUPP for a
+ * pipe or device without O_PATH; or what open(2) says.
  */
 HF_PUBLIC int hf_open(hf_fs *fs, const char *path, int flags, mode_t mode);
 
 /**
  * hf_close() - free a descriptor
  *
- * An operation in progress on it in another thread ends as if the descriptor were still
- * open.
+ * The number is free at once. An operation in progress on it in another thread ends as if the
+ * descriptor were still open.
  *
  * Return: 0, -EBADF.
  */
 HF_PUBLIC int hf_close(hf_fs *fs, int fd);
 
 /**
- * hf_dup() - another descriptor for the same open file
+ * hf_dup() - another descriptor for the same open file, without FD_CLOEXEC
  *
  * Return: the lowest free descriptor; -EBADF, -EMFILE, -ENOMEM.
  */
@@ -149,12 +163,14 @@ HF_PUBLIC ssize_t hf_pwrite(hf_fs *fs, int fd, const void *buffer, size_t size, 
 
 /**
  * hf_lseek() - set and tell the offset
- * @whence: SEEK_SET, SEEK_CUR or SEEK_END
+ * @whence: SEEK_SET, SEEK_CUR, SEEK_END, or SEEK_DATA and SEEK_HOLE as the host's filesystem
+ *          tells them
  *
- * In a directory only 0 and positions from hf_readdir() make sense; SEEK_END is refused.
+ * In a directory only 0 and positions from hf_readdir() make sense; all but SEEK_SET and SEEK_CUR
+ * are refused.
  *
- * Return: the new offset; -EBADF, -EINVAL (a negative result, or another @whence),
- * -EOVERFLOW.
+ * Return: the new offset; -EBADF, -EINVAL (a negative or too large result, or another @whence),
+ * -ENXIO (no data or hole from there on).
  */
 HF_PUBLIC off_t hf_lseek(hf_fs *fs, int fd, off_t offset, int whence);
 
@@ -221,6 +237,161 @@ HF_PUBLIC int hf_unlink(hf_fs *fs, const char *path);
  * Return: 0, or what rmdir(2) says.
  */
 HF_PUBLIC int hf_rmdir(hf_fs *fs, const char *path);
+
+/* ---- data ---- */
+
+/**
+ * hf_readv(), hf_writev(), hf_preadv(), hf_pwritev() - read and write with several buffers
+ *
+ * As hf_read() and so on with all buffers in a row as one.
+ *
+ * Return: as those; also -EINVAL when @count is negative or over IOV_MAX or the sizes add up to
+ * more than SSIZE_MAX, -EFAULT.
+ */
+HF_PUBLIC ssize_t hf_readv(hf_fs *fs, int fd, const struct iovec *vectors, int count);
+HF_PUBLIC ssize_t hf_writev(hf_fs *fs, int fd, const struct iovec *vectors, int count);
+HF_PUBLIC ssize_t hf_preadv(hf_fs *fs, int fd, const struct iovec *vectors, int count,
+                            off_t offset);
+HF_PUBLIC ssize_t hf_pwritev(hf_fs *fs, int fd, const struct iovec *vectors, int count,
+                             off_t offset);
+
+/**
+ * hf_fallocate() - give space to a part of a file, take it away, or move what follows
+ * @mode: as for fallocate(2); which modes there are is up to the host's filesystem
+ *
+ * Return: 0, or what fallocate(2) says: -EOPNOTSUPP for a mode that the host does not have.
+ */
+HF_PUBLIC int hf_fallocate(hf_fs *fs, int fd, int mode, off_t offset, off_t length);
+
+/**
+ * hf_copy_file_range() - copy data from file to file inside the host
+ * @from_offset, @to_offset: where, and moved behind what was copied; NULL: at the open file's own
+ *                           offset, which moves
+ * @flags: 0
+ *
+ * No other operation of any client on either file happens in the middle of it.
+ *
+ * Return: the bytes copied, 0 at the end of the file; or what copy_file_range(2) says: -EINVAL for
+ * flags and for parts of one file that overlap, -EBADF also when @to has O_APPEND, -EXDEV.
+ */
+HF_PUBLIC ssize_t hf_copy_file_range(hf_fs *fs, int from, off_t *from_offset, int to,
+                                     off_t *to_offset, size_t size, unsigned flags);
+
+/**
+ * hf_fsync(), hf_fdatasync() - bring what was written to the disk, whichever client wrote it
+ *
+ * Return: 0, or what fsync(2) says.
+ */
+HF_PUBLIC int hf_fsync(hf_fs *fs, int fd);
+HF_PUBLIC int hf_fdatasync(hf_fs *fs, int fd);
+
+/**
+ * hf_syncfs() - the same for everything on the filesystem that the file is on
+ */
+HF_PUBLIC int hf_syncfs(hf_fs *fs, int fd);
+
+/**
+ * hf_mmap() - map a part of a file into memory
+ * @address, @length, @protection, @flags, @offset: as for mmap(2)
+ * @out: where it is; unchanged on failure
+ *
+ * The mapping is the host's: all processes that map or read the file see each store at once, it
+ * outlives the descriptor and a fork, and no call here waits for accesses to it. Stores change the
+ * file's times behind our back, so that cached ones stay as they are until the file is next
+ * changed by a call or used by another client. Where truncation has cut it off, access raises
+ * SIGBUS. Unmap it with hf_munmap() or munmap().
+ *
+ * Return: 0; -EBADF, or what mmap(2) says.
+ */
+HF_PUBLIC int hf_mmap(hf_fs *fs, void *address, size_t length, int protection, int flags, int fd,
+                      off_t offset, void **out);
+
+/**
+ * hf_munmap() - as munmap(2)
+ *
+ * Return: 0, -EINVAL, -ENOMEM.
+ */
+HF_PUBLIC int hf_munmap(hf_fs *fs, void *address, size_t length);
+
+/* ---- descriptors ---- */
+
+/**
+ * hf_dup2() - make @copy another descriptor for the open file of @fd
+ *
+ * An open @copy is closed in the same step: no other thread finds it free in between. When both
+ * are the same nothing happens.
+ *
+ * Return: @copy; -EBADF (@fd, or a @copy out of range), -EBUSY (another thread is just opening
+ * @copy), -ENOMEM.
+ */
+HF_PUBLIC int hf_dup2(hf_fs *fs, int fd, int copy);
+
+/**
+ * hf_dup3() - as hf_dup2(), with O_CLOEXEC in @flags or not
+ *
+ * Return: as hf_dup2(); -EINVAL for other flags and when both are the same.
+ */
+HF_PUBLIC int hf_dup3(hf_fs *fs, int fd, int copy, int flags);
+
+/**
+ * hf_fcntl() - ask or change what belongs to a descriptor or to its open file
+ * @command: F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD, F_SETFL with an int; F_GETFD, F_GETFL without
+ *
+ * F_SETFL changes O_APPEND, O_NONBLOCK, O_DIRECT and O_NOATIME, and ignores the rest. All who
+ * share the open file, in whatever process, see the change in their next operation. F_GETFL tells
+ * the flags of the open without O_LARGEFILE, which here is always so.
+ *
+ * Return: as fcntl(2): -EINVAL for another command, -EBADF.
+ */
+HF_PUBLIC int hf_fcntl(hf_fs *fs, int fd, int command, ...);
+
+/* ---- extended attributes ---- */
+
+/**
+ * hf_getxattr() - the value of an extended attribute
+ * @value, @size: where to put it; with a @size of 0 only its length is asked
+ *
+ * hf_lgetxattr() looks at a symbolic link itself, hf_fgetxattr() at an open file; so also below.
+ *
+ * Return: its length; or what getxattr(2) says: -ENODATA, -ERANGE, -EOPNOTSUPP (also for all of
+ * them on a host without /proc), -EFAULT.
+ */
+HF_PUBLIC ssize_t hf_getxattr(hf_fs *fs, const char *path, const char *name, void *value,
+                              size_t size);
+HF_PUBLIC ssize_t hf_lgetxattr(hf_fs *fs, const char *path, const char *name, void *value,
+                               size_t size);
+HF_PUBLIC ssize_t hf_fgetxattr(hf_fs *fs, int fd, const char *name, void *value, size_t size);
+
+/**
+ * hf_setxattr() - set an extended attribute
+ * @flags: XATTR_CREATE, XATTR_REPLACE, or 0
+ *
+ * Return: 0, or what setxattr(2) says.
+ */
+HF_PUBLIC int hf_setxattr(hf_fs *fs, const char *path, const char *name, const void *value,
+                          size_t size, int flags);
+HF_PUBLIC int hf_lsetxattr(hf_fs *fs, const char *path, const char *name, const void *value,
+                           size_t size, int flags);
+HF_PUBLIC int hf_fsetxattr(hf_fs *fs, int fd, const char *name, const void *value, size_t size,
+                           int flags);
+
+/**
+ * hf_listxattr() - the names of all extended attributes, each with a NUL behind it
+ *
+ * Return: their length together, or what listxattr(2) says.
+ */
+HF_PUBLIC ssize_t hf_listxattr(hf_fs *fs, const char *path, char *names, size_t size);
+HF_PUBLIC ssize_t hf_llistxattr(hf_fs *fs, const char *path, char *names, size_t size);
+HF_PUBLIC ssize_t hf_flistxattr(hf_fs *fs, int fd, char *names, size_t size);
+
+/**
+ * hf_removexattr() - remove an extended attribute
+ *
+ * Return: 0, or what removexattr(2) says.
+ */
+HF_PUBLIC int hf_removexattr(hf_fs *fs, const char *path, const char *name);
+HF_PUBLIC int hf_lremovexattr(hf_fs *fs, const char *path, const char *name);
+HF_PUBLIC int hf_fremovexattr(hf_fs *fs, int fd, const char *name);
 
 #ifdef __cplusplus
 }

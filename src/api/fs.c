@@ -2,8 +2,8 @@
  * The public functions of the filesystem: they check what can be checked without looking, and
  * pass the gate.
  */
-#include "fs/filesystem.h"
-#include "fs/inode.h"
+#include "api/fs_gate.h"
+#include "fs/open_flags.h"
 #include "mounts/direct/direct.h"
 
 #include <errno.h>
@@ -15,8 +15,6 @@
 /* Each cached inode of a direct mount keeps a descriptor of the host open. */
 #define INODES_MIN 64
 #define INODES_MAX 4096
-
-#define OPEN_FLAGS (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY | O_CLOEXEC)
 
 /* A quarter of the descriptors this process may have, the rest is for open files and for the
  * process itself. */
@@ -34,10 +32,12 @@ int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out)
     struct mount *mount;
 
     if (client == NULL || out == NULL || config == NULL || config->size != sizeof *config ||
-        config->root == NULL) {
+        config->root == NULL ||
+        (config->external != HF_EXTERNAL_NEVER && config->external != HF_EXTERNAL_CHECK)) {
         return -EINVAL;
     }
-    int result = direct_mount_new(config->root, ROOT_MOUNT_NUMBER, &mount);
+    int result = direct_mount_new(
+        config->root, ROOT_MOUNT_NUMBER, config->external == HF_EXTERNAL_CHECK, &mount);
     if (result < 0) {
         return result;
     }
@@ -52,23 +52,16 @@ hf_fs *hf_fs_detach(hf_fs *fs)
     return NULL;
 }
 
-/* For operations with a path, which may add inodes: begin with room for them. */
-static void enter_with_room(hf_fs *fs)
-{
-    gate_enter(&fs->gate);
-    inodes_trim(fs);
-}
-
 int hf_open(hf_fs *fs, const char *path, int flags, mode_t mode)
 {
-    if ((flags & ~OPEN_FLAGS) != 0 || (flags & O_ACCMODE) == O_ACCMODE ||
-        (flags & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY)) {
-        return -EINVAL;
+    flags = open_flags_check(flags);
+    if (flags < 0) {
+        return flags;
     }
     if (path == NULL) {
         return -EFAULT;
     }
-    enter_with_room(fs);
+    fs_enter_with_room(fs);
     int result = fs_open(fs, path, flags, mode);
     gate_leave(&fs->gate);
     return result;
@@ -85,7 +78,7 @@ int hf_close(hf_fs *fs, int fd)
 int hf_dup(hf_fs *fs, int fd)
 {
     gate_enter(&fs->gate);
-    int result = fs_duplicate(fs, fd);
+    int result = fs_duplicate(fs, fd, 0, false);
     gate_leave(&fs->gate);
     return result;
 }
@@ -146,7 +139,7 @@ static int stat_path(hf_fs *fs, const char *path, bool follow, struct stat *out)
     if (path == NULL || out == NULL) {
         return -EFAULT;
     }
-    enter_with_room(fs);
+    fs_enter_with_room(fs);
     int result = fs_stat(fs, path, follow, out);
     gate_leave(&fs->gate);
     return result;
@@ -178,7 +171,7 @@ int hf_truncate(hf_fs *fs, const char *path, off_t size)
     if (path == NULL) {
         return -EFAULT;
     }
-    enter_with_room(fs);
+    fs_enter_with_room(fs);
     int result = fs_truncate(fs, path, size);
     gate_leave(&fs->gate);
     return result;
@@ -197,7 +190,7 @@ int hf_mkdir(hf_fs *fs, const char *path, mode_t mode)
     if (path == NULL) {
         return -EFAULT;
     }
-    enter_with_room(fs);
+    fs_enter_with_room(fs);
     int result = fs_make_directory(fs, path, mode);
     gate_leave(&fs->gate);
     return result;
@@ -208,7 +201,7 @@ int hf_unlink(hf_fs *fs, const char *path)
     if (path == NULL) {
         return -EFAULT;
     }
-    enter_with_room(fs);
+    fs_enter_with_room(fs);
     int result = fs_unlink(fs, path);
     gate_leave(&fs->gate);
     return result;
@@ -219,7 +212,7 @@ int hf_rmdir(hf_fs *fs, const char *path)
     if (path == NULL) {
         return -EFAULT;
     }
-    enter_with_room(fs);
+    fs_enter_with_room(fs);
     int result = fs_remove_directory(fs, path);
     gate_leave(&fs->gate);
     return result;

@@ -36,7 +36,7 @@ int fs_stat_file(struct hf_fs *fs, int fd, struct stat *out)
         return -EBADF;
     }
     int result = stat_inode(file->inode, out);
-    open_file_put(fs, fd);
+    open_file_put(fs, fd, file);
     return result;
 }
 
@@ -76,14 +76,14 @@ int fs_truncate_file(struct hf_fs *fs, int fd, off_t size)
     if (size < 0) {
         return -EINVAL;
     }
-    struct open_file *file = open_file_get(fs, fd);
+    struct open_file *file = open_file_get_opened(fs, fd);
     if (file == NULL) {
         return -EBADF;
     }
     int result = -EINVAL;
-    if (file->inode->type == S_IFREG && file->access_mode != O_RDONLY) {
+    if (file->inode->type == S_IFREG && open_file_is_for(file, O_WRONLY)) {
         result = truncate_file(file, size);
     }
-    open_file_put(fs, fd);
+    open_file_put(fs, fd, file);
     return result;
 }

@@ -1,13 +1,18 @@
 /*
  * The table of descriptors: small numbers for open files, the lowest free one first.
  *
- * Looking a descriptor up takes no lock. Each slot counts the operations in progress on it,
- * and the one that leaves a closed slot last hands back what was in it.
+ * Looking a descriptor up takes no lock. One word has the open file's address and how many
+ * operations use it through this descriptor, so what is found and that it is used are one step.
  *
- *          reserve            fill             clear, users > 0
- *   FREE ──────────► RESERVED ─────► OPEN ─────────────────────► CLOSING
- *    ▲                  │             │ clear, nobody uses it       │ the last user
- *    └──────────────────┴─────────────┴─────────────────────────────┘ leaves
+ *          reserve            fill             clear
+ *   FREE ──────────► RESERVED ─────► OPEN ──────────────► FREE
+ *    ▲                  │             │ ▲
+ *    └──────────────────┘             └─┘ replace (also from FREE)
+ *
+ * A slot that is OPEN has DESCRIPTOR_REFERENCES references to the open file, more than it can
+ * have users. Clearing or replacing leaves one of them to each operation in progress, which
+ * drops it at its end, and hands back the others. So a number is free, or another open file's,
+ * at once.
  */
 #ifndef HF_FS_DESCRIPTORS_H
 #define HF_FS_DESCRIPTORS_H
@@ -15,15 +20,17 @@
 #include <holdfast/fs.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define DESCRIPTORS_CHUNK 256
 
+#define DESCRIPTOR_REFERENCES (UINT64_C(1) << 17)
+
 struct open_file;
 
 struct descriptor_slot {
-    _Atomic uint64_t word;  /* the state, and how many use it: see descriptors.c */
-    struct open_file *file; /* in OPEN and CLOSING */
+    _Atomic uint64_t word; /* see descriptors.c */
 };
 
 struct descriptors {
@@ -32,26 +39,42 @@ struct descriptors {
     _Atomic(struct descriptor_slot *) chunks[HF_FS_DESCRIPTORS_MAX / DESCRIPTORS_CHUNK];
 };
 
+/* References to an open file that the caller is to drop. */
+struct descriptor_rest {
+    struct open_file *file; /* NULL: none */
+    uint64_t references;
+};
+
 void descriptors_init(struct descriptors *table);
 
 /* Every slot is free. */
 void descriptors_deinit(struct descriptors *table);
 
-/* The lowest free number, for descriptors_fill() or descriptors_cancel().
- * Return: it; -EMFILE, -ENOMEM. */
-int descriptors_reserve(struct descriptors *table);
-void descriptors_fill(struct descriptors *table, int fd, struct open_file *file);
+/* The lowest free number that is not below @minimum, for descriptors_fill() or
+ * descriptors_cancel(). Return: it; -EMFILE, -ENOMEM. */
+int descriptors_reserve(struct descriptors *table, int minimum);
 void descriptors_cancel(struct descriptors *table, int fd);
+
+/* The slot takes over DESCRIPTOR_REFERENCES references to @file. */
+void descriptors_fill(struct descriptors *table, int fd, struct open_file *file,
+                      bool close_on_exec);
+
+/* The same whether @fd is free or not, in one step. Return: 0; on failure nothing is taken over:
+ * -EBADF (a number that no descriptor has), -EBUSY (it is reserved), -ENOMEM. */
+int descriptors_replace(struct descriptors *table, int fd, struct open_file *file,
+                        bool close_on_exec, struct descriptor_rest *before);
 
 /* Use the open file of @fd until descriptors_put(). Return: NULL when there is none. */
 struct open_file *descriptors_get(struct descriptors *table, int fd);
 
-/* Return: the open file if the descriptor was closed meanwhile and this was its last user:
- * the caller drops the descriptor's reference to it. Else NULL. */
-struct open_file *descriptors_put(struct descriptors *table, int fd);
+/* Return: false when the descriptor has left a reference to this user: the caller drops it. */
+bool descriptors_put(struct descriptors *table, int fd, struct open_file *file);
 
-/* Close @fd. Return: 0, -EBADF. *file is the open file whose reference the caller now drops,
- * or NULL when an operation in progress will. */
-int descriptors_clear(struct descriptors *table, int fd, struct open_file **file);
+/* Close @fd. Return: 0, -EBADF. */
+int descriptors_clear(struct descriptors *table, int fd, struct descriptor_rest *before);
+
+/* FD_CLOEXEC. Return: 0 or 1 and 0; -EBADF. */
+int descriptors_get_close_on_exec(struct descriptors *table, int fd);
+int descriptors_set_close_on_exec(struct descriptors *table, int fd, bool close_on_exec);
 
 #endif

@@ -73,15 +73,53 @@ int fs_truncate(struct hf_fs *fs, const char *path, off_t size);
 int fs_truncate_file(struct hf_fs *fs, int fd, off_t size);
 
 /* io.c */
+struct iovec;
 ssize_t fs_read(struct hf_fs *fs, int fd, void *buffer, size_t size);
 ssize_t fs_read_at(struct hf_fs *fs, int fd, void *buffer, size_t size, off_t offset);
+ssize_t fs_read_vectors(struct hf_fs *fs, int fd, const struct iovec *vectors, int count);
+ssize_t fs_read_vectors_at(struct hf_fs *fs, int fd, const struct iovec *vectors, int count,
+                           off_t offset);
 ssize_t fs_write(struct hf_fs *fs, int fd, const void *buffer, size_t size);
 ssize_t fs_write_at(struct hf_fs *fs, int fd, const void *buffer, size_t size, off_t offset);
+ssize_t fs_write_vectors(struct hf_fs *fs, int fd, const struct iovec *vectors, int count);
+ssize_t fs_write_vectors_at(struct hf_fs *fs, int fd, const struct iovec *vectors, int count,
+                            off_t offset);
+
+/* seek.c */
 off_t fs_seek(struct hf_fs *fs, int fd, off_t offset, int whence);
 int fs_read_directory(struct hf_fs *fs, int fd, hf_dirent *out);
 
-/* open_file.c */
+/* space.c */
+int fs_allocate(struct hf_fs *fs, int fd, int mode, off_t offset, off_t length);
+ssize_t fs_copy(struct hf_fs *fs, int from, off_t *from_offset, int to, off_t *to_offset,
+                size_t size, unsigned flags);
+enum fs_sync { FS_SYNC_FILE, FS_SYNC_DATA, FS_SYNC_ALL };
+int fs_sync(struct hf_fs *fs, int fd, enum fs_sync what);
+int fs_map(struct hf_fs *fs, void *address, size_t length, int protection, int flags, int fd,
+           off_t offset, void **out);
+
+/* xattr.c. @follow as in fs_stat(). */
+ssize_t fs_get_xattr(struct hf_fs *fs, const char *path, bool follow, const char *name, void *value,
+                     size_t size);
+ssize_t fs_get_xattr_of_file(struct hf_fs *fs, int fd, const char *name, void *value, size_t size);
+int fs_set_xattr(struct hf_fs *fs, const char *path, bool follow, const char *name,
+                 const void *value, size_t size, int flags);
+int fs_set_xattr_of_file(struct hf_fs *fs, int fd, const char *name, const void *value, size_t size,
+                         int flags);
+ssize_t fs_list_xattrs(struct hf_fs *fs, const char *path, bool follow, char *names, size_t size);
+ssize_t fs_list_xattrs_of_file(struct hf_fs *fs, int fd, char *names, size_t size);
+int fs_remove_xattr(struct hf_fs *fs, const char *path, bool follow, const char *name);
+int fs_remove_xattr_of_file(struct hf_fs *fs, int fd, const char *name);
+
+/* control.c */
 int fs_close(struct hf_fs *fs, int fd);
-int fs_duplicate(struct hf_fs *fs, int fd);
+/* The lowest free descriptor from @minimum on. */
+int fs_duplicate(struct hf_fs *fs, int fd, int minimum, bool close_on_exec);
+/* @copy is closed first, if it is open, in the same step. @fd may be the same: nothing happens. */
+int fs_duplicate_to(struct hf_fs *fs, int fd, int copy, bool close_on_exec);
+int fs_get_status(struct hf_fs *fs, int fd);
+int fs_set_status(struct hf_fs *fs, int fd, int flags);
+/* What fcntl() says to a command that there is not. */
+int fs_check_control(struct hf_fs *fs, int fd);
 
 #endif

@@ -31,6 +31,7 @@ static void inode_free(struct inode *inode)
     if (inode->type == S_IFDIR) {
         directory_deinit(&inode->entries);
     }
+    xattr_cache_deinit(&inode->xattrs);
     hf_sync_close(inode->handle);
     inode->mount->ops->forget(inode->mount, inode->mount_node);
     free(atomic_load(&inode->link_target));
@@ -63,6 +64,7 @@ static int inode_new(struct hf_fs *fs, struct mount *mount, intptr_t node,
     inode->type = attributes->st_mode & S_IFMT;
     pthread_mutex_init(&inode->mutex, NULL);
     directory_init(&inode->entries);
+    xattr_cache_init(&inode->xattrs);
     *out = inode;
     return 0;
 }

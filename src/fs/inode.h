@@ -17,6 +17,7 @@
 #include "base/list.h"
 #include "fs/directory.h"
 #include "fs/mount.h"
+#include "fs/xattr_cache.h"
 
 #include <holdfast/fs.h>
 #include <pthread.h>
@@ -48,6 +49,7 @@ struct inode {
 
     _Atomic(char *) link_target; /* of a symbolic link; never changes once set */
     struct directory entries;    /* of a directory; the mutex */
+    struct xattr_cache xattrs;   /* the mutex, or under EXCLUSIVE */
 };
 
 /* The inode of @node, which has @attributes, with a reference; made if it is not known. Takes
@@ -84,6 +86,11 @@ int inode_release(struct inode *inode);
 /* From SHARED to EXCLUSIVE; others may go first. On error nothing is held. */
 int inode_upgrade(struct inode *inode);
 
+/* Two files, which may be the same one: then the stronger mode counts for both. Of files that
+ * are held together, the one with the lower identifier is the first. */
+int inode_acquire_two(struct inode *one, hf_mode one_mode, struct inode *other, hf_mode other_mode);
+int inode_release_two(struct inode *one, struct inode *other);
+
 /* Copy out the attributes. The caller holds the inode. */
 int inode_get_attributes(struct inode *inode, struct stat *out);
 
@@ -99,6 +106,9 @@ void inode_grew(struct inode *inode, off_t end);
 /* The caller holds it EXCLUSIVE and set the size. */
 void inode_resized(struct inode *inode, off_t size);
 
+/* The caller holds it EXCLUSIVE and did what may have changed the size in any way. */
+void inode_size_changed(struct inode *inode);
+
 /* The caller holds it EXCLUSIVE and removed its last name: it goes with its last user. */
 void inode_removed(struct inode *inode);
 
@@ -113,6 +123,9 @@ int inode_lookup(struct inode *directory, const char *name, size_t length, struc
 /* The caller holds @directory EXCLUSIVE and made an entry: bring its inode, with a reference.
  * Return: 0, or what the mount says; the entry is there all the same. */
 int inode_entry_made(struct inode *directory, const char *name, struct inode **child);
+
+/* The caller holds @directory EXCLUSIVE, tried to change an entry, and does not know how it went. */
+void inode_entry_unknown(struct inode *directory, const char *name);
 
 /* The caller holds @directory EXCLUSIVE and removed an entry. */
 void inode_entry_removed(struct inode *directory, const char *name);

@@ -32,6 +32,38 @@ int inode_upgrade(struct inode *inode)
     return result < 0 ? result : 0;
 }
 
+static bool comes_before(const struct inode *one, const struct inode *other)
+{
+    const hf_id left = one->node.id;
+    const hf_id right = other->node.id;
+    return left.space != right.space ? left.space < right.space : left.object < right.object;
+}
+
+int inode_acquire_two(struct inode *one, hf_mode one_mode, struct inode *other, hf_mode other_mode)
+{
+    if (one == other) {
+        return inode_acquire(one, one_mode > other_mode ? one_mode : other_mode);
+    }
+    const bool one_first = comes_before(one, other);
+    struct inode *first = one_first ? one : other;
+    int result = inode_acquire(first, one_first ? one_mode : other_mode);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_acquire(one_first ? other : one, one_first ? other_mode : one_mode);
+    if (result < 0) {
+        inode_release(first);
+    }
+    return result;
+}
+
+int inode_release_two(struct inode *one, struct inode *other)
+{
+    int result = inode_release(one);
+    int second = one == other ? 0 : inode_release(other);
+    return result < 0 ? result : second;
+}
+
 /* With the mutex, or under EXCLUSIVE. */
 static int fill_attributes(struct inode *inode, uint64_t epoch)
 {
@@ -48,6 +80,9 @@ static int fill_attributes(struct inode *inode, uint64_t epoch)
 
 int inode_get_attributes(struct inode *inode, struct stat *out)
 {
+    if (inode->mount->is_checked) {
+        return inode->mount->ops->get_attributes(inode->mount, inode->mount_node, out);
+    }
     const uint64_t epoch = hf_sync_epoch(inode->handle);
     if (atomic_load_explicit(&inode->attributes_epoch, memory_order_acquire) != epoch) {
         int result = 0;
@@ -67,7 +102,7 @@ int inode_get_attributes(struct inode *inode, struct stat *out)
 int inode_get_size(struct inode *inode, off_t *size)
 {
     const uint64_t epoch = hf_sync_epoch(inode->handle);
-    if (inode->size_epoch != epoch) {
+    if (inode->size_epoch != epoch || inode->mount->is_checked) {
         int result = fill_attributes(inode, epoch);
         if (result < 0) {
             return result;
@@ -80,6 +115,8 @@ int inode_get_size(struct inode *inode, off_t *size)
 void inode_attributes_changed(struct inode *inode)
 {
     atomic_store_explicit(&inode->attributes_epoch, 0, memory_order_relaxed);
+    /* Writing takes away some, and a mode may be one too. */
+    xattr_cache_expire(&inode->xattrs);
 }
 
 void inode_grew(struct inode *inode, off_t end)
@@ -95,6 +132,12 @@ void inode_resized(struct inode *inode, off_t size)
     inode_attributes_changed(inode);
     inode->size = size;
     inode->size_epoch = hf_sync_epoch(inode->handle);
+}
+
+void inode_size_changed(struct inode *inode)
+{
+    inode_attributes_changed(inode);
+    inode->size_epoch = 0;
 }
 
 void inode_removed(struct inode *inode)
@@ -154,13 +197,15 @@ static int look_up_at_mount(struct inode *directory, const char *name, struct in
 static int look_up(struct inode *directory, const char *name, size_t length, struct inode **child)
 {
     struct directory *entries = &directory->entries;
-    const struct dentry *dentry = directory_find(entries, name, length);
+    const bool ask = directory->mount->is_checked;
+    const struct dentry *dentry = ask ? NULL : directory_find(entries, name, length);
 
     if (dentry != NULL && dentry->kind == DENTRY_PRESENT) {
         *child = inode_ref(dentry->inode);
         return 0;
     }
-    if (dentry != NULL ? dentry->kind == DENTRY_ABSENT : entries->complete && entries->searchable) {
+    if (dentry != NULL ? dentry->kind == DENTRY_ABSENT
+                       : entries->complete && entries->searchable && !ask) {
         return -ENOENT;
     }
     char name_with_end[NAME_MAX + 1];
@@ -220,6 +265,14 @@ void inode_entry_removed(struct inode *directory, const char *name)
     pthread_mutex_unlock(&directory->mutex);
 }
 
+void inode_entry_unknown(struct inode *directory, const char *name)
+{
+    inode_attributes_changed(directory);
+    pthread_mutex_lock(&directory->mutex);
+    directory_forget(&directory->entries, name, strlen(name));
+    pthread_mutex_unlock(&directory->mutex);
+}
+
 static int add_listed_entry(void *context, const char *name, ino_t number, unsigned char type)
 {
     return directory_add_listed(context, name, number, type);
@@ -254,6 +307,9 @@ int inode_read_entry(struct inode *directory, intptr_t file, off_t position, hf_
     const struct dentry *dentry;
 
     pthread_mutex_lock(&directory->mutex);
+    if (position == 0 && directory->mount->is_checked) {
+        directory_flush(&directory->entries); /* each pass begins with what is there now */
+    }
     int result = complete_entries(directory, file);
     if (result == 0 && position >= DIRECTORY_FIRST_POSITION) {
         result = directory_entry_at(&directory->entries, position, &dentry);

@@ -12,9 +12,11 @@
 #ifndef HF_FS_MOUNT_H
 #define HF_FS_MOUNT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 struct mount;
 
@@ -34,14 +36,14 @@ struct mount_ops {
     /* Return: the length; no NUL is added. */
     ssize_t (*read_link)(struct mount *mount, intptr_t node, char *buffer, size_t size);
 
-    /* A new regular file, opened with the access mode in @flags; -EEXIST. */
+    /* A new regular file, opened with those of OPEN_MOUNT_FLAGS but O_TRUNC; -EEXIST. */
     int (*create)(struct mount *mount, intptr_t directory, const char *name, int flags, mode_t mode,
                   intptr_t *file);
     int (*make_directory)(struct mount *mount, intptr_t directory, const char *name, mode_t mode);
     int (*unlink)(struct mount *mount, intptr_t directory, const char *name);
     int (*remove_directory)(struct mount *mount, intptr_t directory, const char *name);
 
-    /* A regular file or directory that is there. @flags: the access mode, O_TRUNC,
+    /* A regular file or directory that is there. @flags: those of OPEN_MOUNT_FLAGS and
      * O_DIRECTORY. Never follows a link. The caller owes close(), here and in create(). */
     int (*open)(struct mount *mount, intptr_t directory, const char *name, int flags,
                 intptr_t *file);
@@ -55,6 +57,40 @@ struct mount_ops {
                      off_t offset);
     int (*truncate)(struct mount *mount, intptr_t file, off_t size);
 
+    /* ---- data ---- */
+
+    /* As read and write; the vectors are the caller's and not checked. */
+    ssize_t (*read_vectors)(struct mount *mount, intptr_t file, const struct iovec *vectors,
+                            int count, off_t offset);
+    ssize_t (*write_vectors)(struct mount *mount, intptr_t file, const struct iovec *vectors,
+                             int count, off_t offset);
+    /* A regular file without a name; O_EXCL in @flags: it never gets one. The caller owes forget()
+     * for the node and close() for the file. */
+    int (*create_unnamed)(struct mount *mount, intptr_t directory, int flags, mode_t mode,
+                          intptr_t *file, intptr_t *node, struct stat *attributes);
+    /* lseek() as if the file had that offset: SEEK_SET, SEEK_DATA, SEEK_HOLE. */
+    off_t (*seek)(struct mount *mount, intptr_t file, off_t offset, int whence);
+    /* As fallocate(). */
+    int (*allocate)(struct mount *mount, intptr_t file, int mode, off_t offset, off_t length);
+    ssize_t (*copy)(struct mount *mount, intptr_t from, off_t from_offset, intptr_t to,
+                    off_t to_offset, size_t size);
+    int (*sync)(struct mount *mount, intptr_t file, bool data_only);
+    int (*sync_all)(struct mount *mount, intptr_t file);
+    /* As mmap(). */
+    int (*map)(struct mount *mount, intptr_t file, void *address, size_t length, int protection,
+               int flags, off_t offset, void **out);
+    /* The status flags O_DIRECT and O_NOATIME. */
+    int (*set_status)(struct mount *mount, intptr_t file, int flags);
+
+    /* ---- extended attributes, as getxattr() and so on ---- */
+
+    ssize_t (*get_xattr)(struct mount *mount, intptr_t node, const char *name, void *value,
+                         size_t size);
+    int (*set_xattr)(struct mount *mount, intptr_t node, const char *name, const void *value,
+                     size_t size, int flags);
+    ssize_t (*list_xattrs)(struct mount *mount, intptr_t node, char *names, size_t size);
+    int (*remove_xattr)(struct mount *mount, intptr_t node, const char *name);
+
     /* All nodes and files are given back. Frees the mount. */
     void (*destroy)(struct mount *mount);
 };
@@ -62,6 +98,7 @@ struct mount_ops {
 /* Embedded in what the mount keeps of itself. */
 struct mount {
     const struct mount_ops *ops;
+    bool is_checked; /* others change its files behind our back: what is cached is not believed */
     uint32_t number; /* the same for all clients of a server; part of the inodes' ids */
 };
 

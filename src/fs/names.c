@@ -7,6 +7,7 @@
 #include "fs/filesystem.h"
 #include "fs/inode.h"
 #include "fs/open_file.h"
+#include "fs/open_flags.h"
 #include "fs/walk.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@ static bool wants_to_write(int flags)
 
 /* ---- open ---- */
 
-/* May an inode of this type, which is there and is no link, be opened so? */
+/* May an inode of this type, which is there and no link to be followed, be opened so? */
 static int check_type(const struct inode *inode, int flags, bool must_be_directory)
 {
     if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
@@ -30,19 +31,25 @@ static int check_type(const struct inode *inode, int flags, bool must_be_directo
     if (must_be_directory || (flags & O_DIRECTORY) != 0) {
         return -ENOTDIR;
     }
-    if (inode->type == S_IFREG) {
+    if (inode->type == S_IFREG || (flags & O_PATH) != 0) {
         return 0;
+    }
+    if (inode->type == S_IFLNK) {
+        return -ELOOP;
     }
     return inode->type == S_IFSOCK ? -ENXIO : -EOPNOTSUPP;
 }
 
-/* Open @name in @directory, which is @inode. The caller holds @directory. */
+/* Open @name in @directory, which is @inode. The caller holds @directory. With O_PATH there is
+ * nothing to open: the mount let us find it. */
 static int open_at_mount(struct inode *directory, const char *name, struct inode *inode, int flags,
                          intptr_t *mount_file)
 {
     struct mount *mount = directory->mount;
-    const int mount_flags =
-        (flags & (O_ACCMODE | O_TRUNC)) | (inode->type == S_IFDIR ? O_DIRECTORY : 0);
+    const int mount_flags = (flags & OPEN_MOUNT_FLAGS) | (inode->type == S_IFDIR ? O_DIRECTORY : 0);
+    if ((flags & O_PATH) != 0) {
+        return 0;
+    }
     if ((flags & O_TRUNC) == 0) {
         return mount->ops->open(mount, directory->mount_node, name, mount_flags, mount_file);
     }
@@ -69,9 +76,12 @@ static int create(struct walk *walk, int flags, mode_t mode, struct inode **inod
     struct inode *directory = walk->directory;
     struct mount *mount = directory->mount;
 
-    int result = mount->ops->create(
-        mount, directory->mount_node, walk->name, flags & O_ACCMODE, mode, mount_file);
+    const int mount_flags = flags & OPEN_MOUNT_FLAGS & ~O_TRUNC;
+    int result =
+        mount->ops->create(mount, directory->mount_node, walk->name, mount_flags, mode, mount_file);
     if (result < 0) {
+        /* It may be there nevertheless: opened with flags that it does not take. */
+        inode_entry_unknown(directory, walk->name);
         return result;
     }
     result = inode_entry_made(directory, walk->name, inode);
@@ -90,6 +100,15 @@ struct opening {
     intptr_t mount_file;
     bool is_link; /* nothing is open: follow `inode` */
 };
+
+/* Is a link as the last component followed? */
+static bool follows(int flags, bool must_be_directory)
+{
+    if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
+        return false;
+    }
+    return (flags & O_NOFOLLOW) == 0 || must_be_directory;
+}
 
 /* Open or create the walk's last name, whose directory the caller holds SHARED, and lost on an
  * error if *held says so. */
@@ -114,8 +133,8 @@ static int open_held(struct walk *walk, struct opening *opening, bool *held)
     if (result < 0) {
         return result;
     }
-    const bool exclusive = (opening->flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
-    opening->is_link = opening->inode->type == S_IFLNK && !exclusive;
+    opening->is_link =
+        opening->inode->type == S_IFLNK && follows(opening->flags, walk->must_be_directory);
     if (!opening->is_link) {
         result = check_type(opening->inode, opening->flags, walk->must_be_directory);
         if (result == 0) {
@@ -131,7 +150,7 @@ static int open_held(struct walk *walk, struct opening *opening, bool *held)
 
 static void opening_undo(struct opening *opening)
 {
-    if (!opening->is_link) {
+    if (!opening->is_link && (opening->flags & O_PATH) == 0) {
         opening->inode->mount->ops->close(opening->inode->mount, opening->mount_file);
     }
     opening->inode = inode_unref(opening->inode);
@@ -170,21 +189,64 @@ static int open_last(struct walk *walk, struct opening *opening)
     return result;
 }
 
-int fs_open_file(struct hf_fs *fs, const char *path, int flags, mode_t mode, struct open_file **out)
+/* A file without a name. Nothing of the directory changes, so that it need not be held. */
+static int open_unnamed(struct hf_fs *fs, const char *path, struct opening *opening)
+{
+    struct inode *directory;
+    struct stat attributes;
+    intptr_t node;
+
+    int result = walk_to_inode(fs, path, (opening->flags & O_NOFOLLOW) == 0, &directory);
+    if (result < 0) {
+        return result;
+    }
+    struct mount *mount = directory->mount;
+    result = -ENOTDIR;
+    if (directory->type == S_IFDIR) {
+        result = mount->ops->create_unnamed(mount,
+                                            directory->mount_node,
+                                            opening->flags & (OPEN_MOUNT_FLAGS | O_EXCL),
+                                            opening->mode,
+                                            &opening->mount_file,
+                                            &node,
+                                            &attributes);
+    }
+    inode_unref(directory);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_get(fs, mount, node, &attributes, &opening->inode);
+    if (result < 0) {
+        mount->ops->close(mount, opening->mount_file);
+        return result;
+    }
+    inode_removed(opening->inode);
+    return 0;
+}
+
+static int open_named(struct hf_fs *fs, const char *path, struct opening *opening)
 {
     struct walk walk;
-    struct opening opening = {.flags = flags, .mode = mode};
 
     int result = walk_begin(&walk, fs, path);
     while (result == 0) {
-        result = open_last(&walk, &opening);
-        if (result < 0 || !opening.is_link) {
+        result = open_last(&walk, opening);
+        if (result < 0 || !opening->is_link) {
             break;
         }
-        result = walk_follow(&walk, opening.inode);
-        opening.inode = inode_unref(opening.inode);
+        result = walk_follow(&walk, opening->inode);
+        opening->inode = inode_unref(opening->inode);
     }
     walk_end(&walk);
+    return result;
+}
+
+int fs_open_file(struct hf_fs *fs, const char *path, int flags, mode_t mode, struct open_file **out)
+{
+    struct opening opening = {.flags = flags, .mode = mode};
+
+    int result = (flags & OPEN_UNNAMED) != 0 ? open_unnamed(fs, path, &opening)
+                                             : open_named(fs, path, &opening);
     if (result < 0) {
         return result;
     }
@@ -194,7 +256,7 @@ int fs_open_file(struct hf_fs *fs, const char *path, int flags, mode_t mode, str
 int fs_open(struct hf_fs *fs, const char *path, int flags, mode_t mode)
 {
     struct open_file *file;
-    int fd = descriptors_reserve(&fs->descriptors);
+    int fd = descriptors_reserve(&fs->descriptors, 0);
     if (fd < 0) {
         return fd;
     }
@@ -203,7 +265,7 @@ int fs_open(struct hf_fs *fs, const char *path, int flags, mode_t mode)
         descriptors_cancel(&fs->descriptors, fd);
         return result;
     }
-    descriptors_fill(&fs->descriptors, fd, file);
+    open_file_fill(file, fd, (flags & O_CLOEXEC) != 0);
     return fd;
 }
 

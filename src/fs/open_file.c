@@ -16,14 +16,30 @@ struct open_file_value {
     uint32_t zero;
 };
 
-#define VALUE_APPEND UINT32_C(1)
+/* The flags in it: numbers that mean the same on every machine. */
+static const struct {
+    uint32_t in_value;
+    int status;
+} value_flags[] = {
+    {1, O_APPEND},
+    {2, O_NONBLOCK},
+    {4, O_DIRECT},
+    {8, O_NOATIME},
+};
+
+#define VALUE_FLAGS UINT32_C(15)
+
+/* Of open()'s flags, those that it uses up. */
+#define FLAGS_OF_OPENING (O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC)
 
 int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t mount_file, int flags,
                   struct open_file **out)
 {
     struct open_file *file = calloc(1, sizeof *file);
     if (file == NULL) {
-        inode->mount->ops->close(inode->mount, mount_file);
+        if ((flags & O_PATH) == 0) {
+            inode->mount->ops->close(inode->mount, mount_file);
+        }
         inode_unref(inode);
         return -ENOMEM;
     }
@@ -32,7 +48,8 @@ int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t mount_file, in
     file->inode = inode;
     file->mount_file = mount_file;
     file->access_mode = flags & O_ACCMODE;
-    file->flags = flags & O_APPEND;
+    file->open_flags = flags & ~(O_ACCMODE | OPEN_FILE_STATUS | FLAGS_OF_OPENING);
+    file->flags = flags & OPEN_FILE_STATUS;
     pthread_mutex_init(&file->mutex, NULL);
 
     pthread_mutex_lock(&fs->files_mutex);
@@ -44,17 +61,31 @@ int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t mount_file, in
 
 void open_file_unref(struct open_file *file)
 {
-    if (file == NULL || atomic_fetch_sub_explicit(&file->references, 1, memory_order_acq_rel) > 1) {
+    open_file_drop(file, 1);
+}
+
+void open_file_drop(struct open_file *file, uint64_t references)
+{
+    if (file == NULL || atomic_fetch_sub_explicit(
+                            &file->references, references, memory_order_acq_rel) > references) {
         return;
     }
     pthread_mutex_lock(&file->fs->files_mutex);
     list_remove(&file->link);
     pthread_mutex_unlock(&file->fs->files_mutex);
     hf_sync_close(file->handle);
-    file->inode->mount->ops->close(file->inode->mount, file->mount_file);
+    if (!open_file_is_path(file)) {
+        file->inode->mount->ops->close(file->inode->mount, file->mount_file);
+    }
     inode_unref(file->inode);
     pthread_mutex_destroy(&file->mutex);
     free(file);
+}
+
+void open_file_fill(struct open_file *file, int fd, bool close_on_exec)
+{
+    atomic_fetch_add_explicit(&file->references, DESCRIPTOR_REFERENCES - 1, memory_order_relaxed);
+    descriptors_fill(&file->fs->descriptors, fd, file, close_on_exec);
 }
 
 struct open_file *open_file_get(struct hf_fs *fs, int fd)
@@ -62,9 +93,39 @@ struct open_file *open_file_get(struct hf_fs *fs, int fd)
     return descriptors_get(&fs->descriptors, fd);
 }
 
-void open_file_put(struct hf_fs *fs, int fd)
+void open_file_put(struct hf_fs *fs, int fd, struct open_file *file)
 {
-    open_file_unref(descriptors_put(&fs->descriptors, fd));
+    if (!descriptors_put(&fs->descriptors, fd, file)) {
+        open_file_unref(file);
+    }
+}
+
+struct open_file *open_file_get_opened(struct hf_fs *fs, int fd)
+{
+    struct open_file *file = open_file_get(fs, fd);
+    if (file != NULL && open_file_is_path(file)) {
+        open_file_put(fs, fd, file);
+        return NULL;
+    }
+    return file;
+}
+
+static int flags_of_value(uint32_t in_value)
+{
+    int flags = 0;
+    for (size_t i = 0; i < sizeof value_flags / sizeof value_flags[0]; i++) {
+        flags |= (in_value & value_flags[i].in_value) != 0 ? value_flags[i].status : 0;
+    }
+    return flags;
+}
+
+static uint32_t value_of_flags(int flags)
+{
+    uint32_t in_value = 0;
+    for (size_t i = 0; i < sizeof value_flags / sizeof value_flags[0]; i++) {
+        in_value |= (flags & value_flags[i].status) != 0 ? value_flags[i].in_value : 0;
+    }
+    return in_value;
 }
 
 /* The value is what some client of the server last set: not to be trusted. */
@@ -76,13 +137,13 @@ static int read_value(hf_sync *handle, off_t *offset, int *flags)
         return (int)size;
     }
     const uint64_t value_offset = le64toh(value.offset);
-    const uint32_t value_flags = le32toh(value.flags);
-    if (size != sizeof value || value_offset > INT64_MAX || (value_flags & ~VALUE_APPEND) != 0 ||
+    const uint32_t flags_in_value = le32toh(value.flags);
+    if (size != sizeof value || value_offset > INT64_MAX || (flags_in_value & ~VALUE_FLAGS) != 0 ||
         value.zero != 0) {
         return -EIO;
     }
     *offset = (off_t)value_offset;
-    *flags = (value_flags & VALUE_APPEND) != 0 ? O_APPEND : 0;
+    *flags = flags_of_value(flags_in_value);
     return 0;
 }
 
@@ -90,7 +151,7 @@ static int give_value(struct open_file *file)
 {
     const struct open_file_value value = {
         .offset = htole64((uint64_t)file->offset),
-        .flags = htole32((file->flags & O_APPEND) != 0 ? VALUE_APPEND : 0),
+        .flags = htole32(value_of_flags(file->flags)),
     };
     return hf_sync_set_value(file->handle, &value, sizeof value);
 }
@@ -117,6 +178,34 @@ int open_file_lock(struct open_file *file)
     }
     file->epoch = epoch;
     return 0;
+}
+
+/* The order: private ones, which only this process knows, by address; then shared ones by the
+ * identifiers that all processes have for them. */
+static bool comes_before(const struct open_file *one, const struct open_file *other)
+{
+    if (one->handle == NULL || other->handle == NULL) {
+        return one->handle == NULL && (other->handle != NULL || one < other);
+    }
+    const hf_id left = hf_sync_id(one->handle);
+    const hf_id right = hf_sync_id(other->handle);
+    return left.space != right.space ? left.space < right.space : left.object < right.object;
+}
+
+int open_file_lock_two(struct open_file *one, struct open_file *other)
+{
+    struct open_file *first = comes_before(other, one) ? other : one;
+    struct open_file *second = first == one ? other : one;
+
+    int result = open_file_lock(first);
+    if (result < 0 || first == second) {
+        return result;
+    }
+    result = open_file_lock(second);
+    if (result < 0) {
+        open_file_unlock(first, false);
+    }
+    return result;
 }
 
 int open_file_unlock(struct open_file *file, bool moved)
@@ -187,35 +276,10 @@ int open_files_share(struct hf_fs *fs)
     pthread_mutex_lock(&fs->files_mutex);
     for (struct list *link = fs->files.next; link != &fs->files && result == 0; link = link->next) {
         struct open_file *file = list_entry(link, struct open_file, link);
-        if (file->handle == NULL) {
+        if (file->handle == NULL && !open_file_is_path(file)) {
             result = share(file);
         }
     }
     pthread_mutex_unlock(&fs->files_mutex);
     return result;
-}
-
-int fs_close(struct hf_fs *fs, int fd)
-{
-    struct open_file *file;
-    int result = descriptors_clear(&fs->descriptors, fd, &file);
-    if (result == 0) {
-        open_file_unref(file);
-    }
-    return result;
-}
-
-int fs_duplicate(struct hf_fs *fs, int fd)
-{
-    struct open_file *file = open_file_get(fs, fd);
-    if (file == NULL) {
-        return -EBADF;
-    }
-    int copy = descriptors_reserve(&fs->descriptors);
-    if (copy >= 0) {
-        atomic_fetch_add_explicit(&file->references, 1, memory_order_relaxed);
-        descriptors_fill(&fs->descriptors, copy, file);
-    }
-    open_file_put(fs, fd);
-    return copy;
 }

@@ -15,6 +15,7 @@
 
 #include "base/list.h"
 
+#include <fcntl.h>
 #include <holdfast/sync.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -25,36 +26,61 @@
 struct hf_fs;
 struct inode;
 
+/* The status flags that F_SETFL changes. */
+#define OPEN_FILE_STATUS (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME)
+
 struct open_file {
     struct list link; /* fs->files; fs->files_mutex */
     struct hf_fs *fs;
-    _Atomic uint32_t references; /* descriptors */
+    _Atomic uint64_t references; /* DESCRIPTOR_REFERENCES for each descriptor, and others */
     struct inode *inode;         /* a reference */
-    intptr_t mount_file;
-    int access_mode;       /* O_RDONLY, O_WRONLY, O_RDWR */
-    pthread_mutex_t mutex; /* PRIVATE: covers offset and flags */
-    hf_sync *handle;       /* SHARED: covers them. NULL: PRIVATE. Set with the gate closed. */
-    uint64_t epoch;        /* of the handle, when the value was last read or set */
+    intptr_t mount_file;         /* nothing with O_PATH */
+    int access_mode;             /* O_RDONLY, O_WRONLY, O_RDWR, or 3 for neither */
+    int open_flags;              /* what else F_GETFL tells and nothing changes, as O_PATH */
+    pthread_mutex_t mutex;       /* PRIVATE: covers offset and flags */
+    hf_sync *handle;             /* SHARED: covers them. NULL: PRIVATE. Set with the gate closed. */
+    uint64_t epoch;              /* of the handle, when the value was last read or set */
     off_t offset;
-    int flags; /* O_APPEND or 0 */
+    int flags; /* of OPEN_FILE_STATUS */
 };
 
-/* A private open file. Takes over the reference to @inode and @mount_file, on failure too.
- * Return: 0, -ENOMEM. */
+/* A private open file with one reference. Takes over the reference to @inode and @mount_file, on
+ * failure too. With O_PATH in @flags there is no @mount_file. Return: 0, -ENOMEM. */
 int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t mount_file, int flags,
                   struct open_file **out);
 
-/* One descriptor less; the last one closes it. @file may be NULL. */
+/* The last reference closes it. @file may be NULL. */
 void open_file_unref(struct open_file *file);
+void open_file_drop(struct open_file *file, uint64_t references);
+
+/* Make @file what the reserved descriptor @fd stands for. Takes over the reference. */
+void open_file_fill(struct open_file *file, int fd, bool close_on_exec);
 
 /* The open file of @fd, until open_file_put(). Return: NULL when there is none. */
 struct open_file *open_file_get(struct hf_fs *fs, int fd);
-void open_file_put(struct hf_fs *fs, int fd);
+void open_file_put(struct hf_fs *fs, int fd, struct open_file *file);
+
+/* The same, but NULL for one that was opened with O_PATH, which is good for paths only. */
+struct open_file *open_file_get_opened(struct hf_fs *fs, int fd);
+
+static inline bool open_file_is_path(const struct open_file *file)
+{
+    return (file->open_flags & O_PATH) != 0;
+}
+
+/* May it be used so? @access_mode is O_RDONLY or O_WRONLY. */
+static inline bool open_file_is_for(const struct open_file *file, int access_mode)
+{
+    return file->access_mode == O_RDWR || file->access_mode == access_mode;
+}
 
 /* Have the offset and flags to oneself. Return: 0, or a negative errno and nothing is held. */
 int open_file_lock(struct open_file *file);
 
-/* @moved: the offset has changed and others are to see it. Return: 0; a negative errno when
+/* Two of them, which may be the same one. */
+int open_file_lock_two(struct open_file *one, struct open_file *other);
+
+/* @moved: the offset or the flags have changed and others are to see it. Return: 0; a negative errno when
  * they may not. */
 int open_file_unlock(struct open_file *file, bool moved);
 

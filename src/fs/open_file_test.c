@@ -42,7 +42,7 @@ static hf_sync *open_handle_of(hf_fs *fs, int fd, hf_client *other)
     assert_non_null(file);
     assert_non_null(file->handle);
     assert_int_equal(client_open_reserved(other, hf_sync_id(file->handle), 0, &handle), 0);
-    open_file_put(fs, fd);
+    open_file_put(fs, fd, file);
     return handle;
 }
 
@@ -65,7 +65,7 @@ static void refuse_strange_values(hf_fs *fs, int fd, hf_sync *handle)
     static const struct raw_value strange[] = {
         {UINT64_C(1) << 63, 0, 0},
         {UINT64_MAX, 0, 0},
-        {0, 2, 0},
+        {0, 16, 0},
         {0, UINT32_MAX, 0},
         {0, 0, 1},
     };

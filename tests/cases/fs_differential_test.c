@@ -6,8 +6,9 @@
  * while the other waits, and that one does it on both sides. Run with a number to replay that
  * seed alone, with every step printed.
  */
+#include "cases/fs_differential.h"
+
 #include "lib/test.h"
-#include "lib/fs_world.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,34 +21,12 @@
 
 #define SEEDS 30
 #define STEPS 1500
-#define FILES 8 /* open at one time, per process */
-
 /* Paths start deep in both trees, so that none climbs out of the kernel's: each component goes
  * up two levels at most, and there are at most four. */
 #define DEEP "1/2/3/4/5/6/7/8/9"
 
-struct pair {
-    int ours;
-    int kernels;
-};
-
-struct player {
-    struct fs_world *world;
-    hf_fs *fs;
-    uint64_t seed;
-    uint64_t random;
-    int number; /* which of the two this is */
-    bool verbose;
-    struct pair files[FILES];
-    int file_count;
-    int step;
-    const char *what;
-    char path[200]; /* for the kernel */
-    char our_path[240];
-};
-
 /* splitmix64 */
-static unsigned below(struct player *player, unsigned limit)
+unsigned below(struct player *player, unsigned limit)
 {
     uint64_t bits = player->random += UINT64_C(0x9e3779b97f4a7c15);
     bits = (bits ^ (bits >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -55,12 +34,12 @@ static unsigned below(struct player *player, unsigned limit)
     return (unsigned)((bits ^ (bits >> 31)) >> 32) % limit;
 }
 
-static long kernel(long result)
+long kernel(long result)
 {
     return result < 0 ? -errno : result;
 }
 
-static void same(const struct player *player, long ours, long kernels)
+void same(const struct player *player, long ours, long kernels)
 {
     if (ours != kernels) {
         fprintf(stderr,
@@ -118,8 +97,8 @@ static bool ends_in_link(const struct player *player)
     return false;
 }
 
-static void same_attributes(const struct player *player, const struct stat *ours,
-                            const struct stat *kernels)
+void same_attributes(const struct player *player, const struct stat *ours,
+                     const struct stat *kernels)
 {
     same(player, ours->st_mode, kernels->st_mode);
     same(player, (long)ours->st_nlink, (long)kernels->st_nlink);
@@ -161,6 +140,31 @@ static void step_stat(struct player *player, bool follow)
     }
 }
 
+void keep_pair(struct player *player, struct pair pair)
+{
+    if (player->file_count < FILES) {
+        player->files[player->file_count++] = pair;
+        return;
+    }
+    struct pair *oldest = &player->files[below(player, FILES)];
+    same(player, hf_close(player->fs, oldest->ours), kernel(close(oldest->kernels)));
+    *oldest = pair;
+}
+
+void open_both(struct player *player, int flags)
+{
+    snprintf(player->what_text, sizeof player->what_text, "open %#o", (unsigned)flags);
+    player->what = player->what_text;
+    struct pair pair = {
+        .ours = hf_open(player->fs, player->our_path, flags, 0644),
+        .kernels = (int)kernel(open(player->path, flags, 0644)),
+    };
+    same(player, pair.ours < 0 ? pair.ours : 0, pair.kernels < 0 ? pair.kernels : 0);
+    if (pair.ours >= 0) {
+        keep_pair(player, pair);
+    }
+}
+
 static void step_open(struct player *player)
 {
     static const int extra[] = {O_CREAT,
@@ -173,25 +177,8 @@ static void step_open(struct player *player)
                                 O_DIRECTORY,
                                 0,
                                 0};
-    const int flags = extra[below(player, sizeof extra / sizeof extra[0])] | (int)below(player, 3);
-    char what[24];
-    snprintf(what, sizeof what, "open %#o", (unsigned)flags);
-    player->what = what;
-    struct pair pair = {
-        .ours = hf_open(player->fs, player->our_path, flags, 0644),
-        .kernels = (int)kernel(open(player->path, flags, 0644)),
-    };
-    same(player, pair.ours < 0 ? pair.ours : 0, pair.kernels < 0 ? pair.kernels : 0);
-    if (pair.ours < 0) {
-        return;
-    }
-    if (player->file_count == FILES) {
-        struct pair *oldest = &player->files[below(player, FILES)];
-        same(player, hf_close(player->fs, oldest->ours), kernel(close(oldest->kernels)));
-        *oldest = pair;
-    } else {
-        player->files[player->file_count++] = pair;
-    }
+    const int flags = extra[below(player, sizeof extra / sizeof extra[0])];
+    open_both(player, flags | (int)below(player, 3));
 }
 
 static void step_list(struct player *player)
@@ -292,7 +279,7 @@ static void step_descriptor(struct player *player, unsigned which)
 
 static void step(struct player *player)
 {
-    const unsigned which = below(player, 18);
+    const unsigned which = below(player, 18 + DATA_STEPS);
     choose_path(player);
     player->what = "?";
     if (which < 3) {
@@ -309,8 +296,10 @@ static void step(struct player *player)
         same(player,
              hf_truncate(player->fs, player->our_path, size),
              kernel(truncate(player->path, size)));
-    } else {
+    } else if (which < 18) {
         step_descriptor(player, which - 10);
+    } else {
+        step_on_data(player, which - 18);
     }
     if (player->verbose) {
         printf("# %d: process %d: %s(\"%s\")\n",

@@ -343,13 +343,11 @@ static void act_use_badly(struct fs_world *world, void *argument)
     CHECK_EQUAL(hf_rmdir(fs, NULL), -EFAULT);
     CHECK_EQUAL(hf_truncate(fs, NULL, 0), -EFAULT);
 
-    static const int bad_flags[] = {O_NOFOLLOW,
-                                    O_PATH,
-                                    O_TMPFILE | O_RDWR,
-                                    O_ACCMODE,
-                                    O_SYNC,
+    static const int bad_flags[] = {O_TMPFILE,
+                                    O_TMPFILE | O_CREAT | O_RDWR,
+                                    (O_TMPFILE & ~O_DIRECTORY) | O_RDWR,
                                     O_CREAT | O_DIRECTORY,
-                                    O_DIRECT,
+                                    O_PATH | 1 << 30,
                                     1 << 30,
                                     -1};
     for (size_t i = 0; i < sizeof bad_flags / sizeof bad_flags[0]; i++) {
@@ -397,7 +395,7 @@ static void act_use_badly(struct fs_world *world, void *argument)
     CHECK_EQUAL(hf_lseek(fs, 0, -1, SEEK_SET), -EINVAL);
     CHECK_EQUAL(hf_lseek(fs, 0, -2, SEEK_END), -EINVAL);
     CHECK_EQUAL(hf_lseek(fs, 0, 0, 99), -EINVAL);
-    CHECK_EQUAL(hf_lseek(fs, 0, INT64_MAX, SEEK_CUR), -EOVERFLOW);
+    CHECK_EQUAL(hf_lseek(fs, 0, INT64_MAX, SEEK_CUR), -EINVAL);
     CHECK_EQUAL(hf_lseek(fs, 0, 0, SEEK_CUR), 1); /* none of these has moved it */
     CHECK_EQUAL(hf_open(fs, "pipe", O_RDONLY, 0), -EOPNOTSUPP);
     CHECK_EQUAL(hf_open(fs, "socket", O_RDONLY, 0), -ENXIO);

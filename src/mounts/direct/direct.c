@@ -6,6 +6,7 @@
 #include "mounts/direct/direct.h"
 
 #include "base/list.h"
+#include "mounts/direct/direct_ops.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -29,8 +30,7 @@ static struct direct_mount *direct_of(struct mount *mount)
     return list_entry(mount, struct direct_mount, mount);
 }
 
-/* openat2() for one component. Return: a descriptor, or a negative errno. */
-static int open_component(int directory, const char *name, int flags, mode_t mode)
+int direct_open_component(int directory, const char *name, int flags, mode_t mode)
 {
     struct open_how how = {
         .flags = (uint64_t)(unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
@@ -51,7 +51,7 @@ static int open_component(int directory, const char *name, int flags, mode_t mod
 
 static int open_path(int directory, const char *name, intptr_t *node, struct stat *attributes)
 {
-    int fd = open_component(directory, name, O_PATH, 0);
+    int fd = direct_open_component(directory, name, O_PATH, 0);
     if (fd < 0) {
         return fd;
     }
@@ -94,7 +94,7 @@ static ssize_t direct_read_link(struct mount *mount, intptr_t node, char *buffer
 static int direct_create(struct mount *mount, intptr_t directory, const char *name, int flags,
                          mode_t mode, intptr_t *file)
 {
-    int fd = open_component((int)directory, name, flags | O_CREAT | O_EXCL, mode & 07777);
+    int fd = direct_open_component((int)directory, name, flags | O_CREAT | O_EXCL, mode & 07777);
     if (fd < 0) {
         return fd;
     }
@@ -122,7 +122,7 @@ static int direct_open(struct mount *mount, intptr_t directory, const char *name
                        intptr_t *file)
 {
     /* O_NONBLOCK: should a pipe stand there after all, opening it does not hang. */
-    int fd = open_component((int)directory, name, flags | O_NONBLOCK | O_NOCTTY, 0);
+    int fd = direct_open_component((int)directory, name, flags | O_NONBLOCK | O_NOCTTY, 0);
     if (fd < 0) {
         return fd;
     }
@@ -156,7 +156,7 @@ static int direct_list(struct mount *mount, intptr_t file, mount_entry_function 
                        void *context)
 {
     /* Opened anew: after a fork @file and its offset at the host belong to several processes. */
-    int fd = open_component((int)file, ".", O_RDONLY | O_DIRECTORY, 0);
+    int fd = direct_open_component((int)file, ".", O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0) {
         return fd;
     }
@@ -178,46 +178,6 @@ static int direct_list(struct mount *mount, intptr_t file, mount_entry_function 
     free(buffer);
     close(fd);
     return result;
-}
-
-static ssize_t direct_read(struct mount *mount, intptr_t file, void *buffer, size_t size,
-                           off_t offset)
-{
-    ssize_t done;
-    do {
-        done = pread((int)file, buffer, size, offset);
-    } while (done < 0 && errno == EINTR);
-    return done < 0 ? -errno : done;
-}
-
-static ssize_t direct_write(struct mount *mount, intptr_t file, const void *buffer, size_t size,
-                            off_t offset)
-{
-    size_t total = 0;
-    while (total < size) {
-        ssize_t done =
-            pwrite((int)file, (const char *)buffer + total, size - total, offset + (off_t)total);
-        if (done < 0 && errno == EINTR) {
-            continue;
-        }
-        if (done < 0 && total == 0) {
-            return -errno;
-        }
-        if (done <= 0) {
-            break; /* what did fit counts; the next call will meet the error */
-        }
-        total += (size_t)done;
-    }
-    return (ssize_t)total;
-}
-
-static int direct_truncate(struct mount *mount, intptr_t file, off_t size)
-{
-    int result;
-    do {
-        result = ftruncate((int)file, size);
-    } while (result < 0 && errno == EINTR);
-    return result < 0 ? -errno : 0;
 }
 
 static void direct_destroy(struct mount *mount)
@@ -243,16 +203,31 @@ static const struct mount_ops direct_ops = {
     .read = direct_read,
     .write = direct_write,
     .truncate = direct_truncate,
+    .read_vectors = direct_read_vectors,
+    .write_vectors = direct_write_vectors,
+    .create_unnamed = direct_create_unnamed,
+    .seek = direct_seek,
+    .allocate = direct_allocate,
+    .copy = direct_copy,
+    .sync = direct_sync,
+    .sync_all = direct_sync_all,
+    .map = direct_map,
+    .set_status = direct_set_status,
+    .get_xattr = direct_get_xattr,
+    .set_xattr = direct_set_xattr,
+    .list_xattrs = direct_list_xattrs,
+    .remove_xattr = direct_remove_xattr,
     .destroy = direct_destroy,
 };
 
-int direct_mount_new(const char *root, uint32_t number, struct mount **out)
+int direct_mount_new(const char *root, uint32_t number, bool is_checked, struct mount **out)
 {
     struct direct_mount *direct = calloc(1, sizeof *direct);
     if (direct == NULL) {
         return -ENOMEM;
     }
     direct->mount.ops = &direct_ops;
+    direct->mount.is_checked = is_checked;
     direct->mount.number = number;
     /* The embedder's own path: links in it are followed. */
     direct->root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);

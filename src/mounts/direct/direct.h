@@ -10,8 +10,9 @@
 
 #include "fs/mount.h"
 
-/* @number: the same for this mount in all clients. Free it with its destroy().
+/* @number: the same for this mount in all clients. @is_checked: others change the directory
+ * without us. Free it with its destroy().
  * Return: 0; -ENOENT, -ENOTDIR, -EACCES, -EMFILE, -ENOMEM, -ENOSYS (no openat2()). */
-int direct_mount_new(const char *root, uint32_t number, struct mount **out);
+int direct_mount_new(const char *root, uint32_t number, bool is_checked, struct mount **out);
 
 #endif

@@ -1,0 +1,128 @@
+/* The offset of open files, and reading directories, where it is the position. */
+#include "fs/filesystem.h"
+#include "fs/io.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <unistd.h>
+
+/* Every backend takes offsets up to here; whether it takes larger ones it is asked. */
+#define OFFSET_ALWAYS_TAKEN INT32_MAX
+
+/* ---- the offset ---- */
+
+static int size_of(struct inode *inode, off_t *size)
+{
+    struct stat attributes;
+    int result = inode_acquire(inode, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_get_attributes(inode, &attributes);
+    int released = inode_release(inode);
+    *size = attributes.st_size;
+    return result < 0 ? result : released;
+}
+
+/* Where data or a hole begins, at @offset or behind it. */
+static off_t seek_in_data(struct open_file *file, off_t offset, int whence)
+{
+    struct inode *inode = file->inode;
+    int acquired = inode_acquire(inode, HF_SHARED);
+    if (acquired < 0) {
+        return acquired;
+    }
+    const off_t found = inode->mount->ops->seek(inode->mount, file->mount_file, offset, whence);
+    return first_error(found, inode_release(inode));
+}
+
+/* With the open file locked: where @whence and @offset lead. */
+static off_t seek_target(struct open_file *file, off_t offset, int whence)
+{
+    struct mount *mount = file->inode->mount;
+    off_t base = 0;
+    off_t target;
+
+    if (whence == SEEK_DATA || whence == SEEK_HOLE) {
+        return seek_in_data(file, offset, whence);
+    }
+    if (whence == SEEK_CUR) {
+        base = file->offset;
+    } else if (whence == SEEK_END) {
+        int result = size_of(file->inode, &base);
+        if (result < 0) {
+            return result;
+        }
+    }
+    if (__builtin_add_overflow(base, offset, &target) || target < 0) {
+        return -EINVAL;
+    }
+    if (target > OFFSET_ALWAYS_TAKEN && file->inode->type == S_IFREG) {
+        return mount->ops->seek(mount, file->mount_file, target, SEEK_SET);
+    }
+    return target;
+}
+
+static off_t seek(struct open_file *file, off_t offset, int whence)
+{
+    int result = open_file_lock(file);
+    if (result < 0) {
+        return result;
+    }
+    const off_t target = seek_target(file, offset, whence);
+    const bool moved = target >= 0 && target != file->offset;
+    if (moved) {
+        file->offset = target;
+    }
+    return first_error(target, open_file_unlock(file, moved));
+}
+
+off_t fs_seek(struct hf_fs *fs, int fd, off_t offset, int whence)
+{
+    struct open_file *file = open_file_get_opened(fs, fd);
+    if (file == NULL) {
+        return -EBADF;
+    }
+    const bool is_for_data = whence == SEEK_END || whence == SEEK_DATA || whence == SEEK_HOLE;
+    off_t result = -EINVAL;
+    if (whence == SEEK_SET || whence == SEEK_CUR || (is_for_data && file->inode->type != S_IFDIR)) {
+        result = seek(file, offset, whence);
+    }
+    open_file_put(fs, fd, file);
+    return result;
+}
+
+/* ---- directories ---- */
+
+static int read_directory(struct open_file *file, hf_dirent *out)
+{
+    struct inode *directory = file->inode;
+
+    int result = open_file_lock(file);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_acquire(directory, HF_SHARED);
+    if (result == 0) {
+        result = inode_read_entry(directory, file->mount_file, file->offset, out);
+        result = (int)first_error(result, inode_release(directory));
+    }
+    if (result > 0) {
+        file->offset = out->position;
+    }
+    return (int)first_error(result, open_file_unlock(file, result > 0));
+}
+
+int fs_read_directory(struct hf_fs *fs, int fd, hf_dirent *out)
+{
+    struct open_file *file = open_file_get_opened(fs, fd);
+    if (file == NULL) {
+        return -EBADF;
+    }
+    int result = -ENOTDIR;
+    if (file->inode->type == S_IFDIR) {
+        result = read_directory(file, out);
+    }
+    open_file_put(fs, fd, file);
+    return result;
+}

@@ -1,0 +1,178 @@
+/*
+ * What is behind the data: its space, copies of it that the mount makes itself, stable storage,
+ * and mappings.
+ */
+#include "fs/filesystem.h"
+#include "fs/io.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+/* ---- space ---- */
+
+static int allocate(struct open_file *file, int mode, off_t offset, off_t length)
+{
+    struct inode *inode = file->inode;
+    int result = inode_acquire(inode, HF_EXCLUSIVE);
+    if (result < 0) {
+        return result;
+    }
+    result = inode->mount->ops->allocate(inode->mount, file->mount_file, mode, offset, length);
+    /* Also when it failed: some of it may have been done. */
+    inode_size_changed(inode);
+    return (int)first_error(result, inode_release(inode));
+}
+
+int fs_allocate(struct hf_fs *fs, int fd, int mode, off_t offset, off_t length)
+{
+    struct open_file *file = open_file_get_opened(fs, fd);
+    if (file == NULL) {
+        return -EBADF;
+    }
+    /* The mount's file is open in the same access mode: all that is wrong it finds itself. */
+    int result = allocate(file, mode, offset, length);
+    open_file_put(fs, fd, file);
+    return result;
+}
+
+/* ---- copies ---- */
+
+/* One side of a copy. */
+struct copy_end {
+    struct open_file *file;
+    off_t *given; /* the caller's offset; NULL: that of the open file, which is locked */
+    off_t offset;
+};
+
+static int check_copy(const struct open_file *from, const struct open_file *to)
+{
+    if (from->inode->type == S_IFDIR || to->inode->type == S_IFDIR) {
+        return -EISDIR;
+    }
+    if (!open_file_is_for(from, O_RDONLY) || !open_file_is_for(to, O_WRONLY)) {
+        return -EBADF;
+    }
+    return from->inode->mount != to->inode->mount ? -EXDEV : 0;
+}
+
+static ssize_t copy_data(struct copy_end *from, struct copy_end *to, size_t size)
+{
+    struct inode *source = from->file->inode;
+    struct inode *target = to->file->inode;
+    struct mount *mount = source->mount;
+
+    int acquired = inode_acquire_two(source, HF_SHARED, target, HF_EXCLUSIVE);
+    if (acquired < 0) {
+        return acquired;
+    }
+    ssize_t done = mount->ops->copy(
+        mount, from->file->mount_file, from->offset, to->file->mount_file, to->offset, size);
+    if (done > 0) {
+        from->offset += done;
+        to->offset += done;
+        inode_grew(target, to->offset);
+    }
+    return first_error(done, inode_release_two(source, target));
+}
+
+/* Lock the open files whose own offsets are used. */
+static int lock_ends(const struct copy_end *from, const struct copy_end *to)
+{
+    if (from->given == NULL && to->given == NULL) {
+        return open_file_lock_two(from->file, to->file);
+    }
+    if (from->given == NULL) {
+        return open_file_lock(from->file);
+    }
+    return to->given == NULL ? open_file_lock(to->file) : 0;
+}
+
+/* Put the offset back where it came from. An open file that is both ends is unlocked once. */
+static int finish_end(struct copy_end *end, bool moved, bool unlock)
+{
+    if (end->given != NULL) {
+        *end->given = moved ? end->offset : *end->given;
+        return 0;
+    }
+    if (moved) {
+        end->file->offset = end->offset;
+    }
+    return unlock ? open_file_unlock(end->file, moved) : 0;
+}
+
+static ssize_t copy(struct copy_end *from, struct copy_end *to, size_t size)
+{
+    const bool same = from->file == to->file && from->given == NULL && to->given == NULL;
+    int flags;
+
+    int result = check_copy(from->file, to->file);
+    if (result == 0) {
+        result = open_file_get_flags(to->file, &flags);
+    }
+    if (result == 0 && (flags & O_APPEND) != 0) {
+        result = -EBADF;
+    }
+    if (result == 0) {
+        result = lock_ends(from, to);
+    }
+    if (result < 0) {
+        return result;
+    }
+    from->offset = from->given != NULL ? *from->given : from->file->offset;
+    to->offset = to->given != NULL ? *to->given : to->file->offset;
+    const ssize_t done = copy_data(from, to, size);
+    int first = finish_end(from, done > 0, !same);
+    int second = finish_end(to, done > 0, true);
+    return first_error(done, first < 0 ? first : second);
+}
+
+ssize_t fs_copy(struct hf_fs *fs, int from, off_t *from_offset, int to, off_t *to_offset,
+                size_t size, unsigned flags)
+{
+    struct copy_end source = {.file = open_file_get_opened(fs, from), .given = from_offset};
+    struct copy_end target = {.file = open_file_get_opened(fs, to), .given = to_offset};
+    ssize_t result = -EBADF;
+    if (source.file != NULL && target.file != NULL) {
+        result = flags != 0 ? -EINVAL : copy(&source, &target, size);
+    }
+    if (source.file != NULL) {
+        open_file_put(fs, from, source.file);
+    }
+    if (target.file != NULL) {
+        open_file_put(fs, to, target.file);
+    }
+    return result;
+}
+
+/* ---- stable storage ---- */
+
+/* What completed calls of any client wrote is with the mount, so nobody need be asked. */
+int fs_sync(struct hf_fs *fs, int fd, enum fs_sync what)
+{
+    struct open_file *file = open_file_get_opened(fs, fd);
+    if (file == NULL) {
+        return -EBADF;
+    }
+    struct mount *mount = file->inode->mount;
+    int result = what == FS_SYNC_ALL
+                     ? mount->ops->sync_all(mount, file->mount_file)
+                     : mount->ops->sync(mount, file->mount_file, what == FS_SYNC_DATA);
+    open_file_put(fs, fd, file);
+    return result;
+}
+
+/* ---- mappings ---- */
+
+int fs_map(struct hf_fs *fs, void *address, size_t length, int protection, int flags, int fd,
+           off_t offset, void **out)
+{
+    struct open_file *file = open_file_get_opened(fs, fd);
+    if (file == NULL) {
+        return -EBADF;
+    }
+    struct mount *mount = file->inode->mount;
+    int result =
+        mount->ops->map(mount, file->mount_file, address, length, protection, flags, offset, out);
+    open_file_put(fs, fd, file);
+    return result;
+}

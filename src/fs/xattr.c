@@ -1,0 +1,242 @@
+/*
+ * Extended attributes. The inode's handle covers them: SHARED to look, EXCLUSIVE to change.
+ */
+#include "fs/filesystem.h"
+#include "fs/io.h"
+#include "fs/walk.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/xattr.h>
+#include <string.h>
+
+/* What may be done to an inode; the name is checked already. */
+struct xattr_request {
+    const char *name; /* NULL: all names */
+    void *value;
+    const void *new_value;
+    size_t size;
+    int flags;
+};
+
+typedef ssize_t xattr_operation(struct inode *inode, const struct xattr_request *request);
+
+/* ---- looking ---- */
+
+static ssize_t ask_mount(struct inode *inode, const char *name, void *value, size_t size)
+{
+    const struct mount_ops *ops = inode->mount->ops;
+    if (name == NULL) {
+        return ops->list_xattrs(inode->mount, inode->mount_node, value, size);
+    }
+    return ops->get_xattr(inode->mount, inode->mount_node, name, value, size);
+}
+
+/* As the system call gives it to its caller. */
+static ssize_t give(const struct xattr_request *request, const void *value, ssize_t size)
+{
+    if (size <= 0 || request->size == 0) {
+        return size;
+    }
+    if ((size_t)size > request->size) {
+        return -ERANGE;
+    }
+    if (request->value == NULL) {
+        return -EFAULT;
+    }
+    memcpy(request->value, value, (size_t)size);
+    return size;
+}
+
+/* With the mutex, the inode held. */
+static ssize_t look_in_cache(struct inode *inode, const struct xattr_request *request)
+{
+    const void *value;
+    char buffer[XATTR_CACHE_BYTES];
+
+    xattr_cache_validate(&inode->xattrs, hf_sync_epoch(inode->handle));
+    ssize_t size = xattr_cache_find(&inode->xattrs, request->name, &value);
+    if (size == -EAGAIN) {
+        size = ask_mount(inode, request->name, buffer, sizeof buffer);
+        if (size == -ERANGE) {
+            return -EAGAIN; /* too large to be kept */
+        }
+        if (size >= 0 || size == -ENODATA) {
+            xattr_cache_add(&inode->xattrs, request->name, buffer, size);
+        }
+        value = buffer;
+    }
+    return give(request, value, size);
+}
+
+static ssize_t look(struct inode *inode, const struct xattr_request *request)
+{
+    ssize_t result = -EAGAIN;
+
+    int acquired = inode_acquire(inode, HF_SHARED);
+    if (acquired < 0) {
+        return acquired;
+    }
+    if (!inode->mount->is_checked && (request->name == NULL || xattr_cache_takes(request->name))) {
+        pthread_mutex_lock(&inode->mutex);
+        result = look_in_cache(inode, request);
+        pthread_mutex_unlock(&inode->mutex);
+    }
+    if (result == -EAGAIN) {
+        result = ask_mount(inode, request->name, request->value, request->size);
+    }
+    return first_error(result, inode_release(inode));
+}
+
+/* ---- changing ---- */
+
+/* The caller holds the inode EXCLUSIVE. */
+static void note_change(struct inode *inode, const char *name)
+{
+    inode_attributes_changed(inode);
+    if (inode->type == S_IFDIR && !xattr_cache_takes(name)) {
+        /* An access list says who may search it. */
+        pthread_mutex_lock(&inode->mutex);
+        directory_flush(&inode->entries);
+        pthread_mutex_unlock(&inode->mutex);
+    }
+}
+
+static ssize_t set(struct inode *inode, const struct xattr_request *request)
+{
+    struct mount *mount = inode->mount;
+    int result = inode_acquire(inode, HF_EXCLUSIVE);
+    if (result < 0) {
+        return result;
+    }
+    result = mount->ops->set_xattr(
+        mount, inode->mount_node, request->name, request->new_value, request->size, request->flags);
+    if (result == 0) {
+        note_change(inode, request->name);
+    }
+    return first_error(result, inode_release(inode));
+}
+
+static ssize_t remove_one(struct inode *inode, const struct xattr_request *request)
+{
+    struct mount *mount = inode->mount;
+    int result = inode_acquire(inode, HF_EXCLUSIVE);
+    if (result < 0) {
+        return result;
+    }
+    result = mount->ops->remove_xattr(mount, inode->mount_node, request->name);
+    if (result == 0) {
+        note_change(inode, request->name);
+    }
+    return first_error(result, inode_release(inode));
+}
+
+/* ---- by path and by descriptor ---- */
+
+static ssize_t at_path(struct hf_fs *fs, const char *path, bool follow, xattr_operation *operation,
+                       const struct xattr_request *request)
+{
+    struct inode *inode;
+    if (path == NULL) {
+        return -EFAULT;
+    }
+    int found = walk_to_inode(fs, path, follow, &inode);
+    if (found < 0) {
+        return found;
+    }
+    ssize_t result = operation(inode, request);
+    inode_unref(inode);
+    return result;
+}
+
+static ssize_t at_file(struct hf_fs *fs, int fd, xattr_operation *operation,
+                       const struct xattr_request *request)
+{
+    struct open_file *file = open_file_get_opened(fs, fd);
+    if (file == NULL) {
+        return -EBADF;
+    }
+    ssize_t result = operation(file->inode, request);
+    open_file_put(fs, fd, file);
+    return result;
+}
+
+static int check_name(const char *name)
+{
+    if (name == NULL) {
+        return -EFAULT;
+    }
+    const size_t length = strnlen(name, XATTR_NAME_MAX + 1);
+    return length == 0 || length > XATTR_NAME_MAX ? -ERANGE : 0;
+}
+
+static int check_new(const struct xattr_request *request)
+{
+    if ((request->flags & ~(XATTR_CREATE | XATTR_REPLACE)) != 0) {
+        return -EINVAL;
+    }
+    int result = check_name(request->name);
+    if (result == 0 && request->size > XATTR_SIZE_MAX) {
+        result = -E2BIG;
+    }
+    return result;
+}
+
+ssize_t fs_get_xattr(struct hf_fs *fs, const char *path, bool follow, const char *name, void *value,
+                     size_t size)
+{
+    const struct xattr_request request = {.name = name, .value = value, .size = size};
+    int result = check_name(name);
+    return result < 0 ? result : at_path(fs, path, follow, look, &request);
+}
+
+ssize_t fs_get_xattr_of_file(struct hf_fs *fs, int fd, const char *name, void *value, size_t size)
+{
+    const struct xattr_request request = {.name = name, .value = value, .size = size};
+    int result = check_name(name);
+    return result < 0 ? result : at_file(fs, fd, look, &request);
+}
+
+int fs_set_xattr(struct hf_fs *fs, const char *path, bool follow, const char *name,
+                 const void *value, size_t size, int flags)
+{
+    const struct xattr_request request = {
+        .name = name, .new_value = value, .size = size, .flags = flags};
+    int result = check_new(&request);
+    return result < 0 ? result : (int)at_path(fs, path, follow, set, &request);
+}
+
+int fs_set_xattr_of_file(struct hf_fs *fs, int fd, const char *name, const void *value, size_t size,
+                         int flags)
+{
+    const struct xattr_request request = {
+        .name = name, .new_value = value, .size = size, .flags = flags};
+    int result = check_new(&request);
+    return result < 0 ? result : (int)at_file(fs, fd, set, &request);
+}
+
+ssize_t fs_list_xattrs(struct hf_fs *fs, const char *path, bool follow, char *names, size_t size)
+{
+    const struct xattr_request request = {.value = names, .size = size};
+    return at_path(fs, path, follow, look, &request);
+}
+
+ssize_t fs_list_xattrs_of_file(struct hf_fs *fs, int fd, char *names, size_t size)
+{
+    const struct xattr_request request = {.value = names, .size = size};
+    return at_file(fs, fd, look, &request);
+}
+
+int fs_remove_xattr(struct hf_fs *fs, const char *path, bool follow, const char *name)
+{
+    const struct xattr_request request = {.name = name};
+    int result = check_name(name);
+    return result < 0 ? result : (int)at_path(fs, path, follow, remove_one, &request);
+}
+
+int fs_remove_xattr_of_file(struct hf_fs *fs, int fd, const char *name)
+{
+    const struct xattr_request request = {.name = name};
+    int result = check_name(name);
+    return result < 0 ? result : (int)at_file(fs, fd, remove_one, &request);
+}
