@@ -227,6 +227,50 @@ static void test_trimming_spares_what_is_used(void **state)
     assert_int_equal(count_entries(fixture), 3);
 }
 
+static off_t position_at(struct fixture *fixture, off_t position)
+{
+    const struct dentry *dentry;
+    assert_int_equal(directory_entry_at(&fixture->directory, position, &dentry), 1);
+    return dentry->position;
+}
+
+/* From wherever the last entry was read, any position leads to its entry. */
+static void test_any_position_may_follow_any_other(void **state)
+{
+    struct fixture *fixture = *state;
+    enum { COUNT = 40 };
+    off_t positions[COUNT];
+    off_t next = DIRECTORY_FIRST_POSITION;
+
+    list(fixture, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        positions[i] = position_at(fixture, next);
+        next = positions[i] + 1;
+    }
+    for (int before = 0; before < COUNT; before++) {
+        for (int i = 0; i < COUNT; i++) {
+            position_at(fixture, positions[before]);
+            assert_int_equal(position_at(fixture, positions[i]), positions[i]);
+            assert_int_equal(position_at(fixture, i == 0 ? 2 : positions[i - 1] + 1), positions[i]);
+        }
+    }
+    /* A removed one is skipped, also by who stands right before it. */
+    char name[24];
+    for (int i = 0; i < COUNT; i += 2) {
+        snprintf(name, sizeof name, "entry%d", i);
+        set_absent(fixture, name);
+    }
+    const struct dentry *dentry;
+    int seen = 0;
+    for (next = DIRECTORY_FIRST_POSITION;
+         directory_entry_at(&fixture->directory, next, &dentry) == 1;
+         next = dentry->position + 1) {
+        assert_int_equal(dentry->kind, DENTRY_LISTED);
+        seen++;
+    }
+    assert_int_equal(seen, COUNT / 2);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -239,6 +283,7 @@ int main(void)
         TEST(test_reading_is_stable_while_entries_come_and_go),
         TEST(test_positions_depend_on_names_alone),
         TEST(test_trimming_spares_what_is_used),
+        TEST(test_any_position_may_follow_any_other),
     };
     return cmocka_run_group_tests_name("directory", tests, NULL, NULL);
 }
