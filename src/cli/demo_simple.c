@@ -267,7 +267,8 @@ static int await_report(struct simple_demo *demo, enum actor actor, struct repor
         {.fd = demo->sockets[actor], .events = POLLIN},
         {.fd = stage->signals, .events = POLLIN},
     };
-    const int timeout_ms = (int)stage->options->patience_seconds * 1000;
+    const unsigned patience_seconds = stage->options->patience_seconds;
+    const int timeout_ms = (int)patience_seconds * 1000;
     for (;;) {
         const int ready = poll(fds, 2, timeout_ms);
         int number;
@@ -282,7 +283,7 @@ static int await_report(struct simple_demo *demo, enum actor actor, struct repor
             stage_complain(stage,
                            "%c has not answered for %u s; waiting no longer",
                            "AB"[actor],
-                           stage -> options -> patience_seconds);
+                           patience_seconds);
             return 1;
         }
         if (ready > 0 && fds[0].revents != 0) {
@@ -516,7 +517,8 @@ static int run_simple(struct simple_demo *demo)
     for (size_t i = 0; i < STEPS && result == 0; i++) {
         result = do_step(demo, i);
     }
-    result |= end_actors(demo, result == 0);
+    const int ended = end_actors(demo, result == 0);
+    result = result != 0 ? result : ended;
     if (result == 0) {
         printf("simple: checked %zu steps: each process saw at once what the other did, and what "
                "it knew already cost no message\n",

@@ -171,8 +171,8 @@ int stage_begin(struct demo_stage *stage, const char *demo, const struct demo_op
         const char *what;
         int (*step)(struct demo_stage *stage);
     } steps[] = {
+        {"signals", catch_signals}, /* first, or one might leave the directory behind */
         {"the directory", make_directory},
-        {"signals", catch_signals},
         {"the server", start_server},
         {"the connection to the server", connect_client},
         {"the filesystem on it", attach},

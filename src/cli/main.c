@@ -46,11 +46,18 @@ int main(int argc, char **argv)
         return CLI_USAGE;
     }
     const char *name = argv[1];
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+    const bool is_help = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
+    const bool is_version = strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0;
+    if ((is_help || is_version) && argc > 2) {
+        cli_error("holdfast", "%s: what is this?", argv[2]);
+        print_usage(stderr);
+        return CLI_USAGE;
+    }
+    if (is_help) {
         print_usage(stdout);
         return CLI_OK;
     }
-    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+    if (is_version) {
         printf("holdfast %s\n", HF_VERSION);
         return CLI_OK;
     }

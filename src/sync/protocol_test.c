@@ -44,6 +44,64 @@ static void test_recall_crosses_release(void **state)
     world_end(&world);
 }
 
+/* A RECALL crosses a RELEASE to SHARED, which keeps the hold and its number: a reader has what it
+ * wants by then, and for a writer the holder comes down the rest of the way. */
+static void test_recall_crosses_release_to_shared(void **state)
+{
+    static const hf_mode wanted[] = {HF_SHARED, HF_EXCLUSIVE};
+    for (unsigned i = 0; i < 2; i++) {
+        struct world world;
+        world_begin(&world, 2, NULL);
+        world_open_all(&world, VALUE);
+        hold_idle(&world, A, VALUE, HF_EXCLUSIVE);
+        world_forget(&world);
+
+        struct world_thread b = world_thread(&world, B, VALUE);
+        assert_false(thread_acquire(&b, wanted[i]));
+        world_to_server(&world, B); /* the RECALL is under way to A */
+        sync_hold_yield(&world.clients[A].core, world_hold(&world, A, VALUE), HF_SHARED, 0);
+        world_settle(&world);
+
+        const bool reads = wanted[i] == HF_SHARED;
+        assert_true(b.uses);
+        assert_int_equal(world_count(&world, WIRE_RECALL), 1);
+        assert_int_equal(world_count_of(&world, A, WIRE_RELEASE), reads ? 1 : 2);
+        assert_int_equal(world_hold(&world, A, VALUE)->mode, reads ? HF_SHARED : HF_INVALID);
+        thread_release(&b);
+        world_end(&world);
+    }
+}
+
+/* A RECALL crosses the RELEASE that publishes a value: the hold goes on until its user leaves, as
+ * if the RECALL had come later. */
+static void test_recall_crosses_publication(void **state)
+{
+    struct world world;
+    world_begin(&world, 2, NULL);
+    world_open_all(&world, VALUE);
+    struct world_thread a = world_thread(&world, A, VALUE);
+    struct world_thread b = world_thread(&world, B, VALUE);
+    thread_hold(&a, HF_EXCLUSIVE);
+    thread_set(&a, "published");
+    world_forget(&world);
+
+    assert_false(thread_acquire(&b, HF_SHARED));
+    world_to_server(&world, B);
+    thread_publish(&a);
+    world_settle(&world);
+    assert_true(a.uses);
+    assert_false(b.uses);
+    thread_release(&a);
+    world_settle(&world);
+
+    assert_true(b.uses);
+    assert_true(thread_sees(&b, "published"));
+    assert_int_equal(world_count(&world, WIRE_RECALL), 1);
+    assert_int_equal(world_count_of(&world, A, WIRE_RELEASE), 2);
+    thread_release(&b);
+    world_end(&world);
+}
+
 /* A RECALL crosses the ACQUIRE with which its holder upgrades: the ACQUIRE has let go already,
  * so the RECALL asks for nothing more. */
 static void test_recall_crosses_upgrade(void **state)
@@ -554,6 +612,8 @@ int main(void)
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recall_crosses_release),
+        cmocka_unit_test(test_recall_crosses_release_to_shared),
+        cmocka_unit_test(test_recall_crosses_publication),
         cmocka_unit_test(test_recall_crosses_upgrade),
         cmocka_unit_test(test_recall_crosses_cancel),
         cmocka_unit_test(test_recall_crosses_close),

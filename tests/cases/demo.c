@@ -327,6 +327,21 @@ static void test_a_signal_ends_it_and_leaves_nothing(void **state)
     }
 }
 
+/* Also the demo that takes no time: it cannot end before its output has been read. */
+static void test_a_signal_ends_simple_as_that_signal_does(void **state)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        struct program program;
+        start_demo(&program, "simple --trace");
+        struct pollfd readable = {.fd = program.out, .events = POLLIN};
+        assert_int_equal(poll(&readable, 1, PATIENCE_MS), 1);
+        kill(program.pid, signals[i]);
+        assert_int_equal(program_wait(&program), -signals[i]);
+        assert_null(strstr(program.output, "checked"));
+    }
+}
+
 /* Nothing can remove the directory then; it is given, so that the test can. */
 static void test_its_workers_die_with_it(void **state)
 {
@@ -360,6 +375,7 @@ int main(void)
         TEST(test_a_client_that_is_killed_from_outside_fails_the_demo),
         TEST(test_a_client_that_hangs_does_not_hang_the_demo),
         TEST(test_a_signal_ends_it_and_leaves_nothing),
+        TEST(test_a_signal_ends_simple_as_that_signal_does),
         TEST(test_its_workers_die_with_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,6 +149,7 @@ static void test_wrong_command_lines(void **state)
     expect_usage((const char *[]){holdfast, NULL}, "usage: holdfast SUBCOMMAND");
     USAGE("holdfast: sevre: no such subcommand", "sevre");
     USAGE("holdfast: --sevre: no such option", "--sevre");
+    USAGE("holdfast: more: what is this?", "--version", "more");
     USAGE("holdfast serve: --listen is missing", "serve");
     USAGE("must be unix:PATH", "serve", "--listen", "tcp:80");
     USAGE("must be unix:PATH", "serve", "--listen", "unix:");

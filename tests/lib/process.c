@@ -32,6 +32,8 @@ void program_start(struct program *program, const char *const *arguments)
     *program = (struct program){.pid = -1};
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     assert_int_equal(pipe2(err, O_CLOEXEC), 0);
+    /* A program that says more than that cannot be over before its test has listened. */
+    assert_int_equal(fcntl(out[0], F_SETPIPE_SZ, PROGRAM_PIPE_BYTES), PROGRAM_PIPE_BYTES);
     program->pid = fork();
     if (program->pid == 0) {
         /* execv() takes what it does not change as if it might. */

@@ -18,6 +18,9 @@ struct program {
     char errors[8192];
 };
 
+/* How much its stdout takes before somebody reads it. */
+#define PROGRAM_PIPE_BYTES 4096
+
 /* Start arguments[0] with @arguments, which end with NULL. */
 void program_start(struct program *program, const char *const *arguments);
 
