@@ -3,6 +3,7 @@
  */
 #include "server/listener.h"
 
+#include "lib/folder.h"
 #include "lib/test.h"
 
 #include <errno.h>
@@ -15,14 +16,13 @@
 #include <unistd.h>
 
 static struct fork_guard guard;
-static char folder[64];
+static char folder[FOLDER_PATH_BYTES];
 static char address[96];
 #define PATH (address + 5) /* what comes after "unix:" */
 
 static int set_up(void **state)
 {
-    snprintf(folder, sizeof(folder), "/tmp/holdfast-test-XXXXXX");
-    if (mkdtemp(folder) == NULL) {
+    if (folder_make(folder) != 0) {
         return -1;
     }
     snprintf(address, sizeof(address), "unix:%s/socket", folder);
@@ -32,7 +32,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     fork_guard_deinit(&guard);
-    return rmdir(folder); /* fails when a file is left */
+    return folder_remove(folder); /* fails when a file is left */
 }
 
 /* A socket file whose server was killed. */

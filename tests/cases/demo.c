@@ -3,6 +3,7 @@
  * nothing behind however it ends. Its workers have its stdout too, so the end of the output is
  * the end of them all.
  */
+#include "lib/folder.h"
 #include "lib/process.h"
 #include "lib/test.h"
 
@@ -18,7 +19,7 @@
 #define ARGUMENTS_MAX 16
 #define PATIENCE_MS 30000
 
-static char directory[64]; /* the demos' TMPDIR; empty before and after each test */
+static char directory[FOLDER_PATH_BYTES]; /* the demos' TMPDIR; empty before and after each test */
 
 static const char *holdfast(void)
 {
@@ -29,8 +30,7 @@ static const char *holdfast(void)
 
 static int set_up(void **state)
 {
-    snprintf(directory, sizeof(directory), "/tmp/holdfast-test-XXXXXX");
-    assert_non_null(mkdtemp(directory));
+    assert_int_equal(folder_make(directory), 0);
     setenv("TMPDIR", directory, 1);
     setenv("LC_ALL", "C", 1);
     return 0;
@@ -39,7 +39,7 @@ static int set_up(void **state)
 /* Fails if anything is left in it. */
 static int tear_down(void **state)
 {
-    return rmdir(directory);
+    return folder_remove(directory);
 }
 
 /* Split @line at its spaces and start `holdfast demo` with it. */

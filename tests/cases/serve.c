@@ -1,6 +1,7 @@
 /*
  * holdfast serve, from outside.
  */
+#include "lib/folder.h"
 #include "lib/process.h"
 #include "lib/raw_client.h"
 #include "lib/test.h"
@@ -16,7 +17,7 @@
 #define NOBODY 65534
 
 static const char *holdfast;
-static char folder[64];
+static char folder[FOLDER_PATH_BYTES];
 static char address[96];
 static char serving[128];  /* the line that says so */
 #define PATH (address + 5) /* what comes after "unix:" */
@@ -24,8 +25,7 @@ static char serving[128];  /* the line that says so */
 static int set_up(void **state)
 {
     holdfast = getenv("HOLDFAST");
-    snprintf(folder, sizeof(folder), "/tmp/holdfast-test-XXXXXX");
-    if (holdfast == NULL || mkdtemp(folder) == NULL) {
+    if (holdfast == NULL || folder_make(folder) != 0) {
         return -1;
     }
     chmod(folder, 0755); /* other users come here too */
@@ -36,7 +36,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    return rmdir(folder); /* fails when a file is left */
+    return folder_remove(folder); /* fails when a file is left */
 }
 
 static void serve_with(struct program *program, const char *option, const char *argument)

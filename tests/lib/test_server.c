@@ -42,8 +42,7 @@ void test_server_init(struct test_server *test)
     pthread_mutex_init(&test->mutex, NULL);
     warm_up();
     test->descriptors_before = test_count_descriptors();
-    snprintf(test->folder, sizeof(test->folder), "/tmp/holdfast-test-XXXXXX");
-    assert_non_null(mkdtemp(test->folder));
+    assert_int_equal(folder_make(test->folder), 0);
     snprintf(test->path, sizeof(test->path), "%s/socket", test->folder);
     snprintf(test->address, sizeof(test->address), "unix:%s", test->path);
     hf_server_config_init(&test->config);
@@ -67,7 +66,7 @@ void test_server_start(struct test_server *test)
 void test_server_deinit(struct test_server *test)
 {
     test->server = hf_server_free(test->server);
-    assert_int_equal(rmdir(test->folder), 0); /* both files are gone */
+    assert_int_equal(folder_remove(test->folder), 0); /* both files are gone */
     assert_int_equal(test_count_descriptors(), test->descriptors_before);
     pthread_mutex_destroy(&test->mutex);
 }

@@ -5,6 +5,8 @@
 #ifndef HF_TESTS_LIB_TEST_SERVER_H
 #define HF_TESTS_LIB_TEST_SERVER_H
 
+#include "lib/folder.h"
+
 #include <holdfast/server.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -14,7 +16,7 @@
 struct test_server {
     hf_server_config config; /* change it between init and start */
     hf_server *server;
-    char folder[64];
+    char folder[FOLDER_PATH_BYTES];
     char path[80];
     char address[96];
     int descriptors_before;

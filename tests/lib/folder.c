@@ -1,0 +1,60 @@
+#include "lib/folder.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* More than one exists only after tests that failed. */
+#define FOLDERS_MAX 64
+
+static char folders[FOLDERS_MAX][FOLDER_PATH_BYTES]; /* empty text: free */
+static pid_t owner;                                  /* not the children that it forks */
+
+static int remove_entry(const char *path, const struct stat *attributes, int type, struct FTW *at)
+{
+    return remove(path);
+}
+
+static void remove_rest(void)
+{
+    for (size_t i = 0; i < FOLDERS_MAX && owner == getpid(); i++) {
+        if (folders[i][0] != '\0') {
+            nftw(folders[i], remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        }
+    }
+}
+
+int folder_make(char path[FOLDER_PATH_BYTES])
+{
+    if (owner != getpid()) {
+        memset(folders, 0, sizeof(folders));
+        owner = getpid();
+        atexit(remove_rest);
+    }
+    snprintf(path, FOLDER_PATH_BYTES, "/tmp/holdfast-test-XXXXXX");
+    if (mkdtemp(path) == NULL) {
+        return -1;
+    }
+    for (size_t i = 0; i < FOLDERS_MAX; i++) {
+        if (folders[i][0] == '\0') {
+            memcpy(folders[i], path, FOLDER_PATH_BYTES);
+            break;
+        }
+    }
+    return 0;
+}
+
+int folder_remove(const char *path)
+{
+    if (rmdir(path) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < FOLDERS_MAX; i++) {
+        if (strcmp(folders[i], path) == 0) {
+            folders[i][0] = '\0';
+        }
+    }
+    return 0;
+}
