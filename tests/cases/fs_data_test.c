@@ -97,12 +97,11 @@ static void test_bad_descriptors(void **state)
     play(act_use_bad_descriptors);
 }
 
-/* An address at which there is nothing. */
+/* An address that nobody may read or write. */
 static void *nowhere(void)
 {
     void *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(page != MAP_FAILED);
-    CHECK_EQUAL(munmap(page, 4096), 0);
     return page;
 }
 
