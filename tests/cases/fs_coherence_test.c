@@ -5,8 +5,9 @@
  * after. The observer looks twice before the change, so that the second time it looks into
  * its cache.
  */
+#include "cases/fs_coherence.h"
+
 #include "lib/test.h"
-#include "lib/fs_world.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -79,7 +80,7 @@ static void do_unlink(hf_fs *fs)
     CHECK_EQUAL(hf_unlink(fs, "d/file"), 0);
 }
 
-static void make_ten_bytes(hf_fs *fs)
+void make_ten_bytes(hf_fs *fs)
 {
     make_file(fs, "d/file", "0123456789");
 }
@@ -134,12 +135,12 @@ static void do_rmdir(hf_fs *fs)
 
 /* ---- what an observer sees; each returns one number ---- */
 
-static long see_size(hf_fs *fs)
+long see_size(hf_fs *fs)
 {
     return size_of(fs, "d/file");
 }
 
-static long see_size_through_a_descriptor(hf_fs *fs)
+long see_size_through_a_descriptor(hf_fs *fs)
 {
     struct stat attributes;
     int fd = hf_open(fs, "d/file", O_RDONLY, 0);
@@ -150,7 +151,7 @@ static long see_size_through_a_descriptor(hf_fs *fs)
     return attributes.st_size;
 }
 
-static long see_fifth_byte(hf_fs *fs)
+long see_fifth_byte(hf_fs *fs)
 {
     char bytes[20];
     int fd = hf_open(fs, "d/file", O_RDONLY, 0);
@@ -192,15 +193,6 @@ static long see_links_of_parent(hf_fs *fs)
     CHECK_EQUAL(hf_stat(fs, "d", &attributes), 0);
     return (long)attributes.st_nlink;
 }
-
-struct pair {
-    const char *what;
-    void (*undo)(hf_fs *fs);
-    void (*change)(hf_fs *fs);
-    long (*see)(hf_fs *fs);
-    long before;
-    long after;
-};
 
 static const struct pair pairs[] = {
     {"create, stat", undo_create, do_create, see_size, -ENOENT, 0},
@@ -254,23 +246,35 @@ static void act_prepare(struct fs_world *world, void *argument)
     CHECK_EQUAL(hf_mkdir(world->fs, "d", 0755), 0);
 }
 
+static void play_pair(const struct pair *played)
+{
+    struct fs_world world;
+    union { /* an argument is not const */
+        const struct pair *in;
+        void *out;
+    } pair = {.in = played};
+
+    print_message("# %s\n", played->what);
+    fs_world_init(&world);
+    fs_world_play(&world, act_prepare, NULL);
+    pid_t changer = fs_world_start(&world, act_change, pair.out);
+    pid_t observer = fs_world_start(&world, act_observe, pair.out);
+    fs_world_wait(observer);
+    fs_world_wait(changer);
+    fs_world_deinit(&world);
+}
+
 static void test_a_change_is_seen_at_once(void **state)
 {
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        struct fs_world world;
-        union { /* an argument is not const */
-            const struct pair *in;
-            void *out;
-        } pair = {.in = &pairs[i]};
+        play_pair(&pairs[i]);
+    }
+}
 
-        print_message("# %s\n", pairs[i].what);
-        fs_world_init(&world);
-        fs_world_play(&world, act_prepare, NULL);
-        pid_t changer = fs_world_start(&world, act_change, pair.out);
-        pid_t observer = fs_world_start(&world, act_observe, pair.out);
-        fs_world_wait(observer);
-        fs_world_wait(changer);
-        fs_world_deinit(&world);
+static void test_a_change_of_data_is_seen_at_once(void **state)
+{
+    for (size_t i = 0; i < data_pair_count; i++) {
+        play_pair(&data_pairs[i]);
     }
 }
 
@@ -465,6 +469,7 @@ int main(void)
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_change_is_seen_at_once),
+        cmocka_unit_test(test_a_change_of_data_is_seen_at_once),
         cmocka_unit_test(test_a_removed_file_lives_while_it_is_open),
         cmocka_unit_test(test_a_removed_directory_is_empty),
         cmocka_unit_test(test_reading_a_directory_that_changes),

@@ -6,8 +6,10 @@
 #include "lib/fs_world.h"
 
 #include <errno.h>
+#include <linux/falloc.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -79,6 +81,82 @@ static void again_truncate(struct cached *cached)
     CHECK_EQUAL(hf_truncate(cached->fs, "a/b/file", 60), 0);
 }
 
+/* ---- data and descriptors ---- */
+
+static void again_vectors(struct cached *cached)
+{
+    char bytes[2][5];
+    const struct iovec vectors[2] = {{bytes[0], 5}, {bytes[1], 5}};
+    memset(bytes, 'x', sizeof bytes);
+    CHECK_EQUAL(hf_writev(cached->fs, cached->log, vectors, 2), 10);
+    CHECK_EQUAL(hf_pwritev(cached->fs, cached->file, vectors, 2, 0), 10);
+    CHECK_EQUAL(hf_preadv(cached->fs, cached->file, vectors, 2, 0), 10);
+    CHECK_EQUAL(hf_lseek(cached->fs, cached->file, 0, SEEK_DATA), 0);
+    CHECK_EQUAL(hf_readv(cached->fs, cached->file, vectors, 2), 10);
+    CHECK(hf_lseek(cached->fs, cached->file, 0, SEEK_HOLE) > 0);
+}
+
+static void again_space(struct cached *cached)
+{
+    off_t from = 0;
+    off_t to = 100;
+    const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    CHECK_EQUAL(hf_fallocate(cached->fs, cached->file, 0, 0, 50), 0);
+    CHECK_EQUAL(hf_fallocate(cached->fs, cached->file, mode, 10, 20), 0);
+    CHECK_EQUAL(hf_copy_file_range(cached->fs, cached->file, &from, cached->file, &to, 50, 0), 50);
+}
+
+static void again_control(struct cached *cached)
+{
+    CHECK_EQUAL(hf_fcntl(cached->fs, cached->file, F_SETFL, O_APPEND), 0);
+    CHECK_EQUAL(hf_fcntl(cached->fs, cached->file, F_GETFL), O_RDWR | O_APPEND);
+    CHECK_EQUAL(hf_fcntl(cached->fs, cached->file, F_SETFL, 0), 0);
+    CHECK_EQUAL(hf_fcntl(cached->fs, cached->file, F_SETFD, FD_CLOEXEC), 0);
+    CHECK_EQUAL(hf_fcntl(cached->fs, cached->file, F_GETFD), FD_CLOEXEC);
+    CHECK_EQUAL(hf_dup2(cached->fs, cached->file, 30), 30);
+    CHECK_EQUAL(hf_dup3(cached->fs, cached->log, 30, O_CLOEXEC), 30);
+    CHECK_EQUAL(hf_fcntl(cached->fs, cached->file, F_DUPFD, 30), 31);
+    CHECK_EQUAL(hf_close(cached->fs, 30), 0);
+    CHECK_EQUAL(hf_close(cached->fs, 31), 0);
+}
+
+static void again_open_specially(struct cached *cached)
+{
+    int path = hf_open(cached->fs, "a/b/file", O_PATH | O_NOFOLLOW, 0);
+    CHECK(path >= 0);
+    CHECK_EQUAL(hf_close(cached->fs, path), 0);
+    int unnamed = hf_open(cached->fs, "a/b", O_TMPFILE | O_RDWR, 0644);
+    CHECK(unnamed >= 0);
+    CHECK_EQUAL(hf_close(cached->fs, unnamed), 0);
+}
+
+static void again_map(struct cached *cached)
+{
+    void *mapping;
+    CHECK_EQUAL(hf_mmap(cached->fs, NULL, 10, PROT_READ, MAP_SHARED, cached->file, 0, &mapping), 0);
+    CHECK_EQUAL(hf_munmap(cached->fs, mapping, 10), 0);
+}
+
+static void again_sync(struct cached *cached)
+{
+    CHECK_EQUAL(hf_fdatasync(cached->fs, cached->directory), 0);
+}
+
+static void again_set_xattr(struct cached *cached)
+{
+    CHECK_EQUAL(hf_setxattr(cached->fs, "a/b/file", "user.a", "value", 5, 0), 0);
+    CHECK_EQUAL(hf_fsetxattr(cached->fs, cached->file, "user.b", "value", 5, 0), 0);
+    CHECK_EQUAL(hf_removexattr(cached->fs, "a/b/file", "user.b"), 0);
+}
+
+static void again_get_xattr(struct cached *cached)
+{
+    char value[100];
+    CHECK_EQUAL(hf_getxattr(cached->fs, "a/b/file", "user.a", value, sizeof value), 5);
+    CHECK_EQUAL(hf_fgetxattr(cached->fs, cached->file, "user.b", value, 10), -ENODATA);
+    CHECK(hf_llistxattr(cached->fs, "a/b/file", value, sizeof value) >= 7);
+}
+
 static void cached_open(struct fs_world *world, struct cached *cached)
 {
     cached->fs = world->fs;
@@ -99,6 +177,14 @@ static void act_repeat(struct fs_world *world, void *argument)
         again_read,
         again_readdir,
         again_truncate,
+        again_vectors,
+        again_space,
+        again_control,
+        again_open_specially,
+        again_map,
+        again_sync,
+        again_set_xattr,
+        again_get_xattr,
     };
     struct cached cached;
     cached_open(world, &cached);
@@ -206,7 +292,7 @@ struct traced {
     long writes;
 };
 
-enum traced_operation { TRACE_WRITE, TRACE_APPEND, TRACE_STAT };
+enum traced_operation { TRACE_WRITE, TRACE_APPEND, TRACE_STAT, TRACE_GET_XATTR };
 
 static void act_traced(struct fs_world *world, void *argument)
 {
@@ -216,6 +302,8 @@ static void act_traced(struct fs_world *world, void *argument)
     cached_open(world, &cached);
     CHECK_EQUAL(hf_write(world->fs, cached.file, "x", 1), 1);
     CHECK_EQUAL(hf_write(world->fs, cached.log, "x", 1), 1);
+    again_set_xattr(&cached);
+    again_get_xattr(&cached);
     CHECK_EQUAL(hf_stat(world->fs, "a/b/file", &attributes), 0);
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0) {
         _exit(77);
@@ -227,6 +315,8 @@ static void act_traced(struct fs_world *world, void *argument)
             hf_write(world->fs, cached.file, "0123456789", 10);
         } else if (*operation == TRACE_APPEND) {
             hf_write(world->fs, cached.log, "0123456789", 10);
+        } else if (*operation == TRACE_GET_XATTR) {
+            again_get_xattr(&cached);
         } else {
             hf_stat(world->fs, "a/b/file", &attributes);
         }
@@ -283,7 +373,7 @@ static bool count_system_calls(enum traced_operation operation, struct traced *c
     return may_trace;
 }
 
-/* One pwrite for a write or an append, nothing for a stat. */
+/* One pwrite for a write or an append, nothing for a stat or for looking at attributes. */
 static void test_system_calls(void **state)
 {
     struct traced counted = {0};
@@ -299,6 +389,9 @@ static void test_system_calls(void **state)
     assert_int_equal(counted.total, TRACED_WRITES);
 
     assert_true(count_system_calls(TRACE_STAT, &counted));
+    assert_int_equal(counted.total, 0);
+
+    assert_true(count_system_calls(TRACE_GET_XATTR, &counted));
     assert_int_equal(counted.total, 0);
 }
 

@@ -172,6 +172,84 @@ static void test_an_offset_is_passed_on(void **state)
     fs_world_deinit(&world);
 }
 
+/* O_APPEND belongs to the open file: what one process sets, the one that shares it does at once. */
+#define FLAG_ROUNDS 200
+
+static void act_share_flags(struct fs_world *world, void *argument)
+{
+    struct stat attributes;
+    hf_fs *fs = world->fs;
+    int fd = hf_open(fs, "file", O_RDWR | O_CREAT, 0644);
+    CHECK(fd >= 0);
+    CHECK_EQUAL(hf_write(fs, fd, "0123456789", 10), 10);
+    pid_t child = fork_writer(false);
+    for (int round = 0; round < FLAG_ROUNDS; round++) {
+        const bool mine = (round % 2 == 0) == (child == 0);
+        const bool append = round % 4 < 2;
+        if (mine) {
+            CHECK_EQUAL(hf_fcntl(fs, fd, F_SETFL, append ? O_APPEND | O_NONBLOCK : 0), 0);
+        }
+        fs_world_meet(world);
+        if (!mine) {
+            const int flags = append ? O_RDWR | O_APPEND | O_NONBLOCK : O_RDWR;
+            CHECK_EQUAL(hf_fstat(fs, fd, &attributes), 0);
+            CHECK_EQUAL(hf_pwrite(fs, fd, "x", 1, 0), 1);
+            CHECK_EQUAL(hf_fcntl(fs, fd, F_GETFL), flags);
+            CHECK_EQUAL(hf_lseek(fs, fd, 0, SEEK_END), attributes.st_size + append);
+        }
+        fs_world_meet(world);
+    }
+    /* A descriptor's own flag is not shared. */
+    if (child == 0) {
+        CHECK_EQUAL(hf_fcntl(fs, fd, F_SETFD, FD_CLOEXEC), 0);
+        _exit(0);
+    }
+    wait_for_child(child);
+    CHECK_EQUAL(hf_fcntl(fs, fd, F_GETFD), 0);
+}
+
+static void test_flags_are_shared_by_forks(void **state)
+{
+    struct fs_world world;
+    fs_world_init(&world);
+    fs_world_play(&world, act_share_flags, NULL);
+    fs_world_deinit(&world);
+}
+
+/* Two processes copy between two open files that they share, in opposite directions, at the open
+ * files' own offsets: neither waits for the other for ever, and the offsets move together. */
+static void act_copy_crosswise(struct fs_world *world, void *argument)
+{
+    hf_fs *fs = world->fs;
+    int files[2];
+    for (int i = 0; i < 2; i++) {
+        files[i] = hf_open(fs, i == 0 ? "one" : "other", O_RDWR | O_CREAT, 0644);
+        CHECK(files[i] >= 0);
+        CHECK_EQUAL(hf_ftruncate(fs, files[i], 2 * LINES), 0);
+    }
+    pid_t child = fork_writer(false);
+    const int first = child == 0;
+    for (int i = 0; i < LINES; i++) {
+        ssize_t done = hf_copy_file_range(fs, files[first], NULL, files[1 - first], NULL, 1, 0);
+        CHECK_EQUAL(done, 1);
+    }
+    if (child == 0) {
+        _exit(0);
+    }
+    wait_for_child(child);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQUAL(hf_lseek(fs, files[i], 0, SEEK_CUR), 2 * LINES);
+    }
+}
+
+static void test_copies_between_shared_files_do_not_deadlock(void **state)
+{
+    struct fs_world world;
+    fs_world_init(&world);
+    fs_world_play(&world, act_copy_crosswise, NULL);
+    fs_world_deinit(&world);
+}
+
 /* Two processes that read one directory through one open file divide its entries. */
 static void act_divide_directory(struct fs_world *world, void *argument)
 {
@@ -316,6 +394,8 @@ int main(void)
         cmocka_unit_test(test_appending_processes_lose_nothing),
         cmocka_unit_test(test_an_offset_shared_by_forks_loses_nothing),
         cmocka_unit_test(test_an_offset_is_passed_on),
+        cmocka_unit_test(test_flags_are_shared_by_forks),
+        cmocka_unit_test(test_copies_between_shared_files_do_not_deadlock),
         cmocka_unit_test(test_a_directory_read_by_two_is_divided),
         cmocka_unit_test(test_killed_writers_lose_no_completed_write),
     };
