@@ -73,7 +73,7 @@ bool descriptors_put(struct descriptors *table, int fd, struct open_file *file);
 /* Close @fd. Return: 0, -EBADF. */
 int descriptors_clear(struct descriptors *table, int fd, struct descriptor_rest *before);
 
-/* FD_CLOEXEC. Return: 0 or 1 and 0; -EBADF. */
+/* FD_CLOEXEC. Return: whether it is set, and 0 for setting it; -EBADF. */
 int descriptors_get_close_on_exec(struct descriptors *table, int fd);
 int descriptors_set_close_on_exec(struct descriptors *table, int fd, bool close_on_exec);
 

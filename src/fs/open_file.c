@@ -171,11 +171,13 @@ int open_file_lock(struct open_file *file)
     if (file->epoch == epoch) {
         return 0;
     }
-    result = read_value(file->handle, &file->offset, &file->flags);
+    int flags;
+    result = read_value(file->handle, &file->offset, &flags);
     if (result < 0) {
         hf_sync_release(file->handle);
         return result;
     }
+    file->flags = flags;
     file->epoch = epoch;
     return 0;
 }
@@ -230,9 +232,7 @@ int open_file_get_flags(struct open_file *file, int *flags)
     off_t offset;
 
     if (file->handle == NULL) {
-        pthread_mutex_lock(&file->mutex);
-        *flags = file->flags;
-        pthread_mutex_unlock(&file->mutex);
+        *flags = atomic_load_explicit(&file->flags, memory_order_relaxed);
         return 0;
     }
     int result = hf_sync_acquire(file->handle, HF_SHARED, NULL);

@@ -37,11 +37,11 @@ struct open_file {
     intptr_t mount_file;         /* nothing with O_PATH */
     int access_mode;             /* O_RDONLY, O_WRONLY, O_RDWR, or 3 for neither */
     int open_flags;              /* what else F_GETFL tells and nothing changes, as O_PATH */
-    pthread_mutex_t mutex;       /* PRIVATE: covers offset and flags */
+    pthread_mutex_t mutex;       /* PRIVATE: covers the offset, and changing the flags */
     hf_sync *handle;             /* SHARED: covers them. NULL: PRIVATE. Set with the gate closed. */
     uint64_t epoch;              /* of the handle, when the value was last read or set */
     off_t offset;
-    int flags; /* of OPEN_FILE_STATUS */
+    _Atomic int flags; /* of OPEN_FILE_STATUS; while PRIVATE it may be read without the mutex */
 };
 
 /* A private open file with one reference. Takes over the reference to @inode and @mount_file, on
