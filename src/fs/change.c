@@ -102,21 +102,15 @@ static int apply_times(struct inode *inode, const struct change *change)
     return inode->mount->ops->set_times(inode->mount, inode->mount_node, change->times);
 }
 
-/* As Linux does: with nothing to set it does not even look for the file. */
-static bool sets_no_time(const struct timespec times[2])
-{
-    return times != NULL && times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT;
-}
-
 int fs_set_times(struct hf_fs *fs, int at, const char *path, unsigned walk_flags,
                  const struct timespec times[2])
 {
     const struct change change = {.apply = apply_times, .times = times};
-    return sets_no_time(times) ? 0 : change_path(fs, at, path, walk_flags, &change);
+    return change_path(fs, at, path, walk_flags, &change);
 }
 
 int fs_set_times_of_file(struct hf_fs *fs, int fd, const struct timespec times[2])
 {
     const struct change change = {.apply = apply_times, .times = times};
-    return sets_no_time(times) ? 0 : change_file(fs, fd, &change);
+    return change_file(fs, fd, &change);
 }

@@ -34,7 +34,10 @@ static int make_link(struct inode *directory, const char *name, const void *cont
     struct inode *inode = new_link->inode;
 
     if (inode->type == S_IFDIR) {
-        return -EPERM;
+        /* It fails, and could not be held: it may be the directory, or above it. */
+        struct mount *mount = directory->mount;
+        int result = mount->ops->link(mount, inode->mount_node, directory->mount_node, name);
+        return result < 0 ? result : -EPERM;
     }
     int result = inode_acquire(inode, HF_EXCLUSIVE);
     if (result < 0) {

@@ -91,6 +91,18 @@ static bool is_held_directory(const struct renaming *renaming, const struct inod
     return inode == renaming->from.directory || inode == renaming->to.directory;
 }
 
+/* Slashes are behind the name of something that is no directory. In a directory that was
+ * removed the kernel does not get that far. */
+static int not_a_directory(const struct renaming *renaming)
+{
+    struct stat attributes;
+    int result = inode_get_attributes(renaming->to.directory, &attributes);
+    if (result < 0) {
+        return result;
+    }
+    return attributes.st_nlink == 0 ? -ENOENT : -ENOTDIR;
+}
+
 /* In the order in which the kernel finds them. */
 static int check_names(const struct renaming *renaming)
 {
@@ -108,7 +120,7 @@ static int check_names(const struct renaming *renaming)
     }
     if (!source_is_directory &&
         (renaming->from.must_be_directory || (!exchange && renaming->to.must_be_directory))) {
-        return -ENOTDIR;
+        return not_a_directory(renaming);
     }
     if (renaming->source == renaming->from_trap) {
         return -EINVAL;
