@@ -13,12 +13,14 @@
  * block while another client finishes its operation on the same file or directory, and fails
  * with -ENOTCONN once the connection is gone.
  *
- * Paths start at the root of the filesystem, with or without a slash in front: there is no
- * working directory. `..` at the root is the root, a symbolic link with an absolute target
- * starts at the root of the filesystem, and no path leads out of it.
+ * A path with a slash in front starts at the root of the filesystem; another one at the working
+ * directory of the hf_fs, see hf_chdir(), or at the open directory that the functions with `at`
+ * in their names are given. `..` at the root is the root, a symbolic link with an absolute
+ * target starts at the root of the filesystem, and no path leads out of it.
  *
  * After fork() or hf_fork() the child has the same descriptors, and shares their offsets with
- * its parent as POSIX says.
+ * its parent as POSIX says. It has the same working directory and umask, of its own from then
+ * on.
  */
 #ifndef HOLDFAST_FS_H
 #define HOLDFAST_FS_H
@@ -26,17 +28,24 @@
 #include <fcntl.h>
 #include <holdfast/sync.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+struct statfs; /* <sys/vfs.h> */
+struct statx;  /* <sys/stat.h>, with _GNU_SOURCE */
+
 /* A client's view of the filesystem, with its table of descriptors. */
 typedef struct hf_fs hf_fs;
 
 /* The most descriptors one hf_fs has open at a time; then -EMFILE. */
 #define HF_FS_DESCRIPTORS_MAX 65536
+
+/* In place of a descriptor: relative paths start at the working directory. */
+#define HF_AT_FDCWD AT_FDCWD
 
 /* What else changes the files of a mount. */
 typedef enum hf_external {
@@ -94,7 +103,7 @@ HF_PUBLIC hf_fs *hf_fs_detach(hf_fs *fs);
  * hf_open() - open a file or directory, creating the file if need be
  * @flags: as for open(2). O_CLOEXEC is remembered for hf_fcntl(): no descriptor survives exec.
  *         O_NOCTTY, O_ASYNC and O_LARGEFILE are accepted and have nothing to do.
- * @mode:  permissions of a new file, less the process's umask; else ignored
+ * @mode:  permissions of a new file, less the umask of @fs; else ignored
  *
  * Opens regular files and directories, and with O_PATH anything: such a descriptor is good for
  * hf_fstat(), hf_close(), hf_dup() and its like, and where a directory is asked for; all else
@@ -392,6 +401,196 @@ HF_PUBLIC ssize_t hf_flistxattr(hf_fs *fs, int fd, char *names, size_t size);
 HF_PUBLIC int hf_removexattr(hf_fs *fs, const char *path, const char *name);
 HF_PUBLIC int hf_lremovexattr(hf_fs *fs, const char *path, const char *name);
 HF_PUBLIC int hf_fremovexattr(hf_fs *fs, int fd, const char *name);
+
+/* ---- names ----
+ *
+ * In what follows @at is an open directory, where a relative @path starts, or HF_AT_FDCWD. It
+ * makes no difference for an absolute path. Results are 0 or what the manual says of the
+ * system call of the same name; the AT_ and RENAME_ flags are those of <fcntl.h> and <stdio.h>.
+ * An unknown flag is refused with -EINVAL, a NULL path with -EFAULT.
+ */
+
+/**
+ * hf_openat() - as hf_open(), relative to a directory
+ */
+HF_PUBLIC int hf_openat(hf_fs *fs, int at, const char *path, int flags, mode_t mode);
+
+/**
+ * hf_mkdirat() - as hf_mkdir(), relative to a directory
+ */
+HF_PUBLIC int hf_mkdirat(hf_fs *fs, int at, const char *path, mode_t mode);
+
+/**
+ * hf_mknod() - make a regular file, a pipe, a socket or a device
+ * @mode:   the type, one of S_IFREG (or 0), S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK, and
+ *          permissions, less the umask of @fs
+ * @device: of a device, its number
+ *
+ * These are names with attributes: all but regular files cannot be opened, see hf_open().
+ *
+ * Return: 0; -EPERM for S_IFDIR, -EINVAL for another type, or what mknod(2) says.
+ */
+HF_PUBLIC int hf_mknod(hf_fs *fs, const char *path, mode_t mode, dev_t device);
+HF_PUBLIC int hf_mknodat(hf_fs *fs, int at, const char *path, mode_t mode, dev_t device);
+
+/**
+ * hf_mkfifo() - make a pipe
+ */
+HF_PUBLIC int hf_mkfifo(hf_fs *fs, const char *path, mode_t mode);
+HF_PUBLIC int hf_mkfifoat(hf_fs *fs, int at, const char *path, mode_t mode);
+
+/**
+ * hf_unlinkat() - remove a name
+ * @flags: 0 as hf_unlink(), AT_REMOVEDIR as hf_rmdir()
+ */
+HF_PUBLIC int hf_unlinkat(hf_fs *fs, int at, const char *path, int flags);
+
+/**
+ * hf_rename() - give a file or directory another name, replacing what has it
+ *
+ * Nobody sees both names or none. What was replaced lives on for those who have it open, and
+ * open files of what was renamed go on. Two names of one file are left as they are.
+ *
+ * Return: 0, or what rename(2) says: -EINVAL for a directory into one below itself, -ENOTEMPTY
+ * over a directory that has entries, -EISDIR and -ENOTDIR when only one is a directory.
+ */
+HF_PUBLIC int hf_rename(hf_fs *fs, const char *path, const char *new_path);
+HF_PUBLIC int hf_renameat(hf_fs *fs, int at, const char *path, int new_at, const char *new_path);
+
+/**
+ * hf_renameat2() - as hf_renameat()
+ * @flags: RENAME_NOREPLACE: -EEXIST when there is something to replace; RENAME_EXCHANGE: both
+ *         are there and get each other's name
+ */
+HF_PUBLIC int hf_renameat2(hf_fs *fs, int at, const char *path, int new_at, const char *new_path,
+                           unsigned flags);
+
+/**
+ * hf_link() - one more name for a file
+ *
+ * Return: 0, or what link(2) says: -EPERM for a directory.
+ */
+HF_PUBLIC int hf_link(hf_fs *fs, const char *path, const char *new_path);
+
+/**
+ * hf_linkat() - as hf_link()
+ * @flags: AT_SYMLINK_FOLLOW: what a symbolic link at the end of @path leads to, not the link
+ *         itself; AT_EMPTY_PATH: an empty @path is the open file @at
+ */
+HF_PUBLIC int hf_linkat(hf_fs *fs, int at, const char *path, int new_at, const char *new_path,
+                        int flags);
+
+/**
+ * hf_symlink() - make a symbolic link
+ * @target: kept as it is; it need not exist
+ */
+HF_PUBLIC int hf_symlink(hf_fs *fs, const char *target, const char *path);
+HF_PUBLIC int hf_symlinkat(hf_fs *fs, const char *target, int at, const char *path);
+
+/**
+ * hf_readlink() - what a symbolic link says
+ *
+ * Return: the bytes put into @buffer, without a NUL, @size at most; -EINVAL for another type
+ * of file and for a @size of 0, or what readlink(2) says.
+ */
+HF_PUBLIC ssize_t hf_readlink(hf_fs *fs, const char *path, char *buffer, size_t size);
+HF_PUBLIC ssize_t hf_readlinkat(hf_fs *fs, int at, const char *path, char *buffer, size_t size);
+
+/* ---- attributes ----
+ *
+ * @flags may have AT_SYMLINK_NOFOLLOW: the symbolic link itself if @path ends in one, and
+ * AT_EMPTY_PATH: an empty @path is the open file @at, or the working directory.
+ */
+
+/**
+ * hf_fstatat() - as hf_stat()
+ */
+HF_PUBLIC int hf_fstatat(hf_fs *fs, int at, const char *path, struct stat *out, int flags);
+
+/**
+ * hf_statx() - the attributes in @mask, and maybe others: stx_mask says which
+ *
+ * STATX_BASIC_STATS come from the cache; for more the mount is asked each time.
+ */
+HF_PUBLIC int hf_statx(hf_fs *fs, int at, const char *path, int flags, unsigned mask,
+                       struct statx *out);
+
+/**
+ * hf_access() - may this process read, write or execute it?
+ * @mode: F_OK: is it there?; or any of R_OK, W_OK and X_OK
+ *
+ * As access(2) it asks for the process's real identity.
+ */
+HF_PUBLIC int hf_access(hf_fs *fs, const char *path, int mode);
+
+/**
+ * hf_faccessat() - as hf_access()
+ * @flags: also AT_EACCESS: for the effective identity
+ */
+HF_PUBLIC int hf_faccessat(hf_fs *fs, int at, const char *path, int mode, int flags);
+
+/**
+ * hf_chmod() - set the permissions
+ *
+ * Return: 0, or what chmod(2) says: -EOPNOTSUPP for a symbolic link.
+ */
+HF_PUBLIC int hf_chmod(hf_fs *fs, const char *path, mode_t mode);
+HF_PUBLIC int hf_fchmod(hf_fs *fs, int fd, mode_t mode);
+HF_PUBLIC int hf_fchmodat(hf_fs *fs, int at, const char *path, mode_t mode, int flags);
+
+/**
+ * hf_chown() - set owner and group; (uid_t)-1 and (gid_t)-1 leave one alone
+ */
+HF_PUBLIC int hf_chown(hf_fs *fs, const char *path, uid_t owner, gid_t group);
+HF_PUBLIC int hf_lchown(hf_fs *fs, const char *path, uid_t owner, gid_t group);
+HF_PUBLIC int hf_fchown(hf_fs *fs, int fd, uid_t owner, gid_t group);
+HF_PUBLIC int hf_fchownat(hf_fs *fs, int at, const char *path, uid_t owner, gid_t group, int flags);
+
+/**
+ * hf_utimensat() - set the times of access and modification
+ * @times: in this order; tv_nsec may be UTIME_NOW or UTIME_OMIT; NULL sets both to now
+ *
+ * Return: 0, or what utimensat(2) says; -EINVAL for a NULL @path.
+ */
+HF_PUBLIC int hf_utimensat(hf_fs *fs, int at, const char *path, const struct timespec times[2],
+                           int flags);
+HF_PUBLIC int hf_futimens(hf_fs *fs, int fd, const struct timespec times[2]);
+
+/**
+ * hf_statfs() - what the host says of the filesystem that a file is on
+ */
+HF_PUBLIC int hf_statfs(hf_fs *fs, const char *path, struct statfs *out);
+HF_PUBLIC int hf_fstatfs(hf_fs *fs, int fd, struct statfs *out);
+
+/* ---- working directory and umask ---- */
+
+/**
+ * hf_chdir() - set the working directory of @fs; at first it is the root
+ *
+ * It stays the same directory when it is renamed, by this client or another.
+ *
+ * Return: 0, or what chdir(2) says.
+ */
+HF_PUBLIC int hf_chdir(hf_fs *fs, const char *path);
+HF_PUBLIC int hf_fchdir(hf_fs *fs, int fd);
+
+/**
+ * hf_getcwd() - the path of the working directory, from the root of the filesystem
+ *
+ * Return: its length with the NUL; -ERANGE when @size is less than that, -EINVAL for a @size
+ * of 0, -ENAMETOOLONG over PATH_MAX; -ENOENT when the directory was removed; -EACCES when a
+ * directory above may not be read.
+ */
+HF_PUBLIC ssize_t hf_getcwd(hf_fs *fs, char *buffer, size_t size);
+
+/**
+ * hf_umask() - set which permissions new files do not get; at first it is the process's umask
+ *
+ * Calling umask() later makes no difference to @fs.
+ *
+ * Return: the one before.
+ */
+HF_PUBLIC mode_t hf_umask(hf_fs *fs, mode_t mask);
 
 #ifdef __cplusplus
 }

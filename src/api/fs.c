@@ -3,7 +3,6 @@
  * pass the gate.
  */
 #include "api/fs_gate.h"
-#include "fs/open_flags.h"
 #include "mounts/direct/direct.h"
 
 #include <errno.h>
@@ -50,21 +49,6 @@ hf_fs *hf_fs_detach(hf_fs *fs)
         fs_free(fs);
     }
     return NULL;
-}
-
-int hf_open(hf_fs *fs, const char *path, int flags, mode_t mode)
-{
-    flags = open_flags_check(flags);
-    if (flags < 0) {
-        return flags;
-    }
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    fs_enter_with_room(fs);
-    int result = fs_open(fs, path, flags, mode);
-    gate_leave(&fs->gate);
-    return result;
 }
 
 int hf_close(hf_fs *fs, int fd)
@@ -134,27 +118,6 @@ int hf_readdir(hf_fs *fs, int fd, hf_dirent *out)
     return result;
 }
 
-static int stat_path(hf_fs *fs, const char *path, bool follow, struct stat *out)
-{
-    if (path == NULL || out == NULL) {
-        return -EFAULT;
-    }
-    fs_enter_with_room(fs);
-    int result = fs_stat(fs, path, follow, out);
-    gate_leave(&fs->gate);
-    return result;
-}
-
-int hf_stat(hf_fs *fs, const char *path, struct stat *out)
-{
-    return stat_path(fs, path, true, out);
-}
-
-int hf_lstat(hf_fs *fs, const char *path, struct stat *out)
-{
-    return stat_path(fs, path, false, out);
-}
-
 int hf_fstat(hf_fs *fs, int fd, struct stat *out)
 {
     if (out == NULL) {
@@ -181,39 +144,6 @@ int hf_ftruncate(hf_fs *fs, int fd, off_t size)
 {
     gate_enter(&fs->gate);
     int result = fs_truncate_file(fs, fd, size);
-    gate_leave(&fs->gate);
-    return result;
-}
-
-int hf_mkdir(hf_fs *fs, const char *path, mode_t mode)
-{
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    fs_enter_with_room(fs);
-    int result = fs_make_directory(fs, path, mode);
-    gate_leave(&fs->gate);
-    return result;
-}
-
-int hf_unlink(hf_fs *fs, const char *path)
-{
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    fs_enter_with_room(fs);
-    int result = fs_unlink(fs, path);
-    gate_leave(&fs->gate);
-    return result;
-}
-
-int hf_rmdir(hf_fs *fs, const char *path)
-{
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    fs_enter_with_room(fs);
-    int result = fs_remove_directory(fs, path);
     gate_leave(&fs->gate);
     return result;
 }

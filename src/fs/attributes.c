@@ -1,10 +1,12 @@
-/* Attributes and sizes, by path and by descriptor. */
+/* Looking at attributes, and setting the size; by path and by descriptor. */
 #include "fs/filesystem.h"
 #include "fs/inode.h"
 #include "fs/open_file.h"
 #include "fs/walk.h"
 
 #include <errno.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 static int stat_inode(struct inode *inode, struct stat *out)
 {
@@ -17,10 +19,10 @@ static int stat_inode(struct inode *inode, struct stat *out)
     return result < 0 ? result : released;
 }
 
-int fs_stat(struct hf_fs *fs, const char *path, bool follow, struct stat *out)
+int fs_stat(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, struct stat *out)
 {
     struct inode *inode;
-    int result = walk_to_inode(fs, path, follow, &inode);
+    int result = walk_to_inode(fs, at, path, walk_flags, &inode);
     if (result < 0) {
         return result;
     }
@@ -39,6 +41,122 @@ int fs_stat_file(struct hf_fs *fs, int fd, struct stat *out)
     open_file_put(fs, fd, file);
     return result;
 }
+
+/* ---- statx ---- */
+
+static struct statx_timestamp statx_time(const struct timespec *time)
+{
+    return (struct statx_timestamp){.tv_sec = time->tv_sec, .tv_nsec = (uint32_t)time->tv_nsec};
+}
+
+/* What every stat() tells. */
+static void fill_basic(const struct stat *from, struct statx *out)
+{
+    *out = (struct statx){
+        .stx_mask = STATX_BASIC_STATS,
+        .stx_blksize = (uint32_t)from->st_blksize,
+        .stx_nlink = (uint32_t)from->st_nlink,
+        .stx_uid = from->st_uid,
+        .stx_gid = from->st_gid,
+        .stx_mode = (uint16_t)from->st_mode,
+        .stx_ino = from->st_ino,
+        .stx_size = (uint64_t)from->st_size,
+        .stx_blocks = (uint64_t)from->st_blocks,
+        .stx_atime = statx_time(&from->st_atim),
+        .stx_ctime = statx_time(&from->st_ctim),
+        .stx_mtime = statx_time(&from->st_mtim),
+        .stx_rdev_major = major(from->st_rdev),
+        .stx_rdev_minor = minor(from->st_rdev),
+        .stx_dev_major = major(from->st_dev),
+        .stx_dev_minor = minor(from->st_dev),
+    };
+}
+
+/* The cache knows what stat() tells; only for more than that the mount is asked. */
+static int statx_held(struct inode *inode, int flags, unsigned mask, struct statx *out)
+{
+    struct stat attributes;
+    if ((mask & ~STATX_BASIC_STATS) != 0) {
+        return inode->mount->ops->statx(inode->mount, inode->mount_node, flags, mask, out);
+    }
+    int result = inode_get_attributes(inode, &attributes);
+    if (result == 0) {
+        fill_basic(&attributes, out);
+    }
+    return result;
+}
+
+int fs_statx(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, int flags,
+             unsigned mask, struct statx *out)
+{
+    struct inode *inode;
+    int result = walk_to_inode(fs, at, path, walk_flags, &inode);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_acquire(inode, HF_SHARED);
+    if (result == 0) {
+        result = statx_held(inode, flags, mask, out);
+        int released = inode_release(inode);
+        result = result < 0 ? result : released;
+    }
+    inode_unref(inode);
+    return result;
+}
+
+/* ---- access and statfs ---- */
+
+static int access_inode(struct inode *inode, int mode, int flags)
+{
+    int result = inode_acquire(inode, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    result = inode->mount->ops->access(inode->mount, inode->mount_node, mode, flags);
+    int released = inode_release(inode);
+    return result < 0 ? result : released;
+}
+
+int fs_access(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, int mode, int flags)
+{
+    struct inode *inode;
+    int result = walk_to_inode(fs, at, path, walk_flags, &inode);
+    if (result < 0) {
+        return result;
+    }
+    if (mode != F_OK) {
+        result = access_inode(inode, mode, flags);
+    }
+    inode_unref(inode);
+    return result;
+}
+
+/* What it says changes all the time, so no hold makes it truer. */
+int fs_statfs(struct hf_fs *fs, const char *path, struct statfs *out)
+{
+    struct inode *inode;
+    int result = walk_to_inode(fs, HF_AT_FDCWD, path, WALK_FOLLOW, &inode);
+    if (result < 0) {
+        return result;
+    }
+    result = inode->mount->ops->statfs(inode->mount, inode->mount_node, out);
+    inode_unref(inode);
+    return result;
+}
+
+int fs_statfs_file(struct hf_fs *fs, int fd, struct statfs *out)
+{
+    struct open_file *file = open_file_get(fs, fd);
+    if (file == NULL) {
+        return -EBADF;
+    }
+    struct inode *inode = file->inode;
+    int result = inode->mount->ops->statfs(inode->mount, inode->mount_node, out);
+    open_file_put(fs, fd, file);
+    return result;
+}
+
+/* ---- size ---- */
 
 static int truncate_file(struct open_file *file, off_t size)
 {
@@ -62,9 +180,10 @@ int fs_truncate(struct hf_fs *fs, const char *path, off_t size)
     }
     /* Opening it for writing asks the same permissions. */
     struct open_file *file;
-    int result = fs_open_file(fs, path, O_WRONLY, 0, &file);
+    int result = fs_open_file(fs, HF_AT_FDCWD, path, O_WRONLY, 0, &file);
     if (result < 0) {
-        return result;
+        /* There is something, but nothing that has a size. */
+        return result == -EOPNOTSUPP || result == -ENXIO ? -EINVAL : result;
     }
     result = truncate_file(file, size);
     open_file_unref(file);

@@ -367,6 +367,24 @@ int directory_entry_at(struct directory *directory, off_t position, const struct
     return 0;
 }
 
+const struct dentry *directory_find_inode(const struct directory *directory,
+                                          const struct inode *inode)
+{
+    const struct dentry *listed = NULL;
+    for (size_t i = 0; i < directory->bucket_count; i++) {
+        const struct dentry *dentry = directory->buckets[i];
+        for (; dentry != NULL; dentry = dentry->next) {
+            if (dentry->kind == DENTRY_PRESENT && dentry->inode == inode) {
+                return dentry;
+            }
+            if (dentry->kind == DENTRY_LISTED && dentry->number == inode->number) {
+                listed = dentry;
+            }
+        }
+    }
+    return listed;
+}
+
 void directory_trim(struct directory *directory)
 {
     for (size_t i = 0; i < directory->bucket_count; i++) {

@@ -86,6 +86,10 @@ void directory_forget(struct directory *directory, const char *name, size_t leng
  * Return: 1, 0 at the end, -ENOMEM. */
 int directory_entry_at(struct directory *directory, off_t position, const struct dentry **out);
 
+/* The entry that is @inode, or that by its number may be. Return: NULL when none is known. */
+const struct dentry *directory_find_inode(const struct directory *directory,
+                                          const struct inode *inode);
+
 /* Give back the inodes that were not used since the last time. */
 void directory_trim(struct directory *directory);
 

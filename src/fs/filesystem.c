@@ -1,6 +1,7 @@
 /* The filesystem object: made, freed, and taken through a fork. */
 #include "fs/filesystem.h"
 
+#include "fs/ids.h"
 #include "fs/inode.h"
 #include "fs/open_file.h"
 
@@ -57,6 +58,9 @@ int fs_new(hf_client *client, struct mount *mount, size_t inode_limit, struct hf
     fs->client = hf_client_ref(client);
     fs->mount = mount;
     fs->inode_limit = inode_limit;
+    atomic_init(&fs->cwd, NULL);
+    atomic_init(&fs->umask, fs_process_umask());
+    pthread_mutex_init(&fs->cwd_mutex, NULL);
     gate_init(&fs->gate);
     pthread_mutex_init(&fs->inodes_mutex, NULL);
     list_init(&fs->directories);
@@ -69,7 +73,11 @@ int fs_new(hf_client *client, struct mount *mount, size_t inode_limit, struct hf
     fs->fork_hook.child = after_fork_in_child;
     client_add_fork_hook(client, &fs->fork_hook);
 
-    int result = make_root(fs);
+    int result = client_open_reserved(
+        client, fs_id_of_rename(mount->number), HF_SYNC_LOCK, &mount->rename_handle);
+    if (result == 0) {
+        result = make_root(fs);
+    }
     if (result < 0) {
         fs_free(fs);
         return result;
@@ -84,11 +92,14 @@ void fs_free(struct hf_fs *fs)
     for (int fd = 0; fd < HF_FS_DESCRIPTORS_MAX; fd++) {
         fs_close(fs, fd);
     }
+    inode_unref(atomic_load(&fs->cwd));
     inode_unref(fs->root);
     inodes_drop_all(fs);
+    hf_sync_close(fs->mount->rename_handle);
     fs->mount->ops->destroy(fs->mount);
     descriptors_deinit(&fs->descriptors);
     id_map_deinit(&fs->inodes);
+    pthread_mutex_destroy(&fs->cwd_mutex);
     pthread_mutex_destroy(&fs->files_mutex);
     pthread_mutex_destroy(&fs->inodes_mutex);
     gate_deinit(&fs->gate);

@@ -4,10 +4,12 @@
  * Locks, each taken before those below it:
  *   the gate                     counted, around every operation
  *   a sync handle of an open file, or its mutex while it is private
- *   sync handles of directories, ancestors first
- *   the sync handle of the file
+ *   the mount's rename handle    EXCLUSIVE: no directory gets another parent but by the holder
+ *   sync handles of directories, ancestors first; of two of which neither is the other's
+ *                                ancestor, either first, with the rename handle
+ *   sync handles of other files, of two the one with the lower id first
  *   an inode's mutex             one at a time
- *   fs->inodes_mutex, fs->files_mutex, the mutex of the descriptors
+ *   fs->inodes_mutex, fs->files_mutex, fs->cwd_mutex, the mutex of the descriptors
  */
 #ifndef HF_FS_FILESYSTEM_H
 #define HF_FS_FILESYSTEM_H
@@ -20,6 +22,7 @@
 #include "fs/mount.h"
 
 #include <holdfast/fs.h>
+#include <sys/vfs.h>
 
 struct hf_fs {
     hf_client *client; /* a reference */
@@ -42,6 +45,10 @@ struct hf_fs {
     uint64_t file_counter;       /* for their ids */
 
     struct descriptors descriptors;
+
+    pthread_mutex_t cwd_mutex;
+    _Atomic(struct inode *) cwd; /* a reference; NULL: the root; set under the mutex */
+    _Atomic mode_t umask;
 };
 
 /* Takes over @mount, on failure too. @inode_limit is how many inodes are cached, about.
@@ -53,22 +60,60 @@ void fs_free(struct hf_fs *fs);
 
 /*
  * The operations, with arguments that are not NULL, inside the gate. They return what the
- * public functions say.
+ * public functions say. A relative @path starts at @at, as in walk_begin(); @walk_flags are
+ * those of walk_to_inode().
  */
 
 /* names.c */
 struct open_file;
-int fs_open(struct hf_fs *fs, const char *path, int flags, mode_t mode);
+int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode);
 /* Without a descriptor; the caller drops the reference. */
-int fs_open_file(struct hf_fs *fs, const char *path, int flags, mode_t mode,
+int fs_open_file(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode,
                  struct open_file **out);
-int fs_make_directory(struct hf_fs *fs, const char *path, mode_t mode);
-int fs_unlink(struct hf_fs *fs, const char *path);
-int fs_remove_directory(struct hf_fs *fs, const char *path);
+int fs_unlink(struct hf_fs *fs, int at, const char *path);
+int fs_remove_directory(struct hf_fs *fs, int at, const char *path);
+
+/* make.c */
+int fs_make_directory(struct hf_fs *fs, int at, const char *path, mode_t mode);
+int fs_make_node(struct hf_fs *fs, int at, const char *path, mode_t mode, dev_t device);
+
+/* links.c */
+int fs_link(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, int new_at,
+            const char *new_path);
+int fs_make_symlink(struct hf_fs *fs, const char *target, int at, const char *path);
+ssize_t fs_read_link(struct hf_fs *fs, int at, const char *path, char *buffer, size_t size);
+
+/* rename.c */
+int fs_rename(struct hf_fs *fs, int at, const char *path, int new_at, const char *new_path,
+              unsigned flags);
+
+/* cwd.c */
+struct inode *fs_working_directory(struct hf_fs *fs); /* a reference */
+int fs_change_directory(struct hf_fs *fs, int at, const char *path, unsigned walk_flags);
+ssize_t fs_get_working_directory(struct hf_fs *fs, char *buffer, size_t size);
+mode_t fs_set_umask(struct hf_fs *fs, mode_t mask);
+/* What a new file's permissions are when @mode was asked for. */
+mode_t fs_masked(const struct hf_fs *fs, mode_t mode);
+mode_t fs_process_umask(void);
+
+/* change.c */
+int fs_set_mode(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, mode_t mode);
+int fs_set_mode_of_file(struct hf_fs *fs, int fd, mode_t mode);
+int fs_set_owner(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, uid_t owner,
+                 gid_t group);
+int fs_set_owner_of_file(struct hf_fs *fs, int fd, uid_t owner, gid_t group);
+int fs_set_times(struct hf_fs *fs, int at, const char *path, unsigned walk_flags,
+                 const struct timespec times[2]);
+int fs_set_times_of_file(struct hf_fs *fs, int fd, const struct timespec times[2]);
 
 /* attributes.c */
-int fs_stat(struct hf_fs *fs, const char *path, bool follow, struct stat *out);
+int fs_stat(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, struct stat *out);
 int fs_stat_file(struct hf_fs *fs, int fd, struct stat *out);
+int fs_statx(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, int flags,
+             unsigned mask, struct statx *out);
+int fs_access(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, int mode, int flags);
+int fs_statfs(struct hf_fs *fs, const char *path, struct statfs *out);
+int fs_statfs_file(struct hf_fs *fs, int fd, struct statfs *out);
 int fs_truncate(struct hf_fs *fs, const char *path, off_t size);
 int fs_truncate_file(struct hf_fs *fs, int fd, off_t size);
 
@@ -98,7 +143,7 @@ int fs_sync(struct hf_fs *fs, int fd, enum fs_sync what);
 int fs_map(struct hf_fs *fs, void *address, size_t length, int protection, int flags, int fd,
            off_t offset, void **out);
 
-/* xattr.c. @follow as in fs_stat(). */
+/* xattr.c. @follow: a link at the end of @path too. */
 ssize_t fs_get_xattr(struct hf_fs *fs, const char *path, bool follow, const char *name, void *value,
                      size_t size);
 ssize_t fs_get_xattr_of_file(struct hf_fs *fs, int fd, const char *name, void *value, size_t size);

@@ -9,6 +9,7 @@
  *   object
  *     inode:        st_ino
  *     open file:    a counter of that client
+ *   A mount's rename handle is named as an inode of device and number 0.
  *
  * An open file keeps its name in processes that inherit it, whose clients have other numbers.
  */
@@ -22,6 +23,7 @@
 enum fs_id_kind {
     FS_ID_INODE = 1,
     FS_ID_OPEN_FILE = 2,
+    FS_ID_RENAME = 3,
 };
 
 /* The kernel's device numbers have 12 and 20 bits; what a larger one would lose by folding is
@@ -37,6 +39,15 @@ static inline hf_id fs_id_of_inode(uint32_t mount, dev_t device, ino_t number)
         .space = HF_SPACE_RESERVED | ((uint64_t)FS_ID_INODE << 56) |
                  ((uint64_t)(mount & 0xffffff) << 32) | fs_id_fold_device(device),
         .object = number,
+    };
+}
+
+static inline hf_id fs_id_of_rename(uint32_t mount)
+{
+    return (hf_id){
+        .space = HF_SPACE_RESERVED | ((uint64_t)FS_ID_RENAME << 56) |
+                 ((uint64_t)(mount & 0xffffff) << 32),
+        .object = 0,
     };
 }
 

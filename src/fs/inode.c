@@ -159,13 +159,60 @@ struct inode *inode_unref(struct inode *inode)
     return NULL;
 }
 
-struct inode *inode_parent(struct inode *directory)
+/* What was known of it in @epoch, with a reference. Return: NULL when nothing is. */
+static struct inode *known_parent(struct inode *directory, uint64_t epoch)
 {
+    struct inode *parent = NULL;
     pthread_mutex_lock(&directory->fs->inodes_mutex);
-    struct inode *parent = directory->parent != NULL ? directory->parent : directory;
-    inode_ref(parent);
+    if (directory->parent_epoch == epoch && !directory->mount->is_checked) {
+        parent = inode_ref(directory->parent);
+    }
     pthread_mutex_unlock(&directory->fs->inodes_mutex);
     return parent;
+}
+
+static int ask_for_parent(struct inode *directory, struct inode **parent)
+{
+    struct mount *mount = directory->mount;
+    struct stat attributes;
+    intptr_t node;
+    int result = mount->ops->parent(mount, directory->mount_node, &node, &attributes);
+    if (result < 0) {
+        return result;
+    }
+    return inode_get(directory->fs, mount, node, &attributes, parent);
+}
+
+int inode_parent_held(struct inode *directory, struct inode **parent)
+{
+    if (directory == directory->fs->root) {
+        *parent = inode_ref(directory);
+        return 0;
+    }
+    *parent = known_parent(directory, hf_sync_epoch(directory->handle));
+    if (*parent != NULL) {
+        return 0;
+    }
+    int result = ask_for_parent(directory, parent);
+    if (result == 0) {
+        inode_set_parent(directory, *parent);
+    }
+    return result;
+}
+
+int inode_parent(struct inode *directory, struct inode **parent)
+{
+    int result = inode_acquire(directory, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_parent_held(directory, parent);
+    int released = inode_release(directory);
+    if (result == 0 && released < 0) {
+        *parent = inode_unref(*parent);
+        result = released;
+    }
+    return result;
 }
 
 void inode_set_parent(struct inode *child, struct inode *directory)
@@ -176,6 +223,7 @@ void inode_set_parent(struct inode *child, struct inode *directory)
         before = child->parent;
         child->parent = inode_ref(directory);
     }
+    child->parent_epoch = hf_sync_epoch(child->handle);
     pthread_mutex_unlock(&child->fs->inodes_mutex);
     inode_unref(before);
 }

@@ -20,6 +20,7 @@
 #include "fs/xattr_cache.h"
 
 #include <holdfast/fs.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -38,7 +39,8 @@ struct inode {
     hf_sync *handle;
     ino_t number;
     mode_t type;           /* the S_IFMT bits of its mode; they never change */
-    struct inode *parent;  /* of a directory, a reference; fs->inodes_mutex */
+    struct inode *parent;  /* of a directory, a reference or NULL; fs->inodes_mutex */
+    uint64_t parent_epoch; /* that @parent is from; fs->inodes_mutex */
     pthread_mutex_t mutex; /* filling what is below, under SHARED */
 
     /* Read under SHARED; changed with the mutex, or under EXCLUSIVE. */
@@ -66,10 +68,13 @@ static inline struct inode *inode_ref(struct inode *inode)
 /* @inode may be NULL. Return: NULL. */
 struct inode *inode_unref(struct inode *inode);
 
-/* The directory that a directory is in, with a reference; of the root, the root. */
-struct inode *inode_parent(struct inode *directory);
+/* The directory that a directory is in, with a reference; of the root, the root. The caller
+ * of the second one holds @directory. Return: 0; -ENOENT when it is no longer below the root,
+ * or what the mount says. */
+int inode_parent(struct inode *directory, struct inode **parent);
+int inode_parent_held(struct inode *directory, struct inode **parent);
 
-/* @child was found in @directory. */
+/* The caller holds @child, and it is in @directory now. */
 void inode_set_parent(struct inode *child, struct inode *directory);
 
 /* Drop inodes that nobody uses until the table is inside its limit, if it can be. The caller
@@ -87,7 +92,7 @@ int inode_release(struct inode *inode);
 int inode_upgrade(struct inode *inode);
 
 /* Two files, which may be the same one: then the stronger mode counts for both. Of files that
- * are held together, the one with the lower identifier is the first. */
+ * are held together directories come first, and then the one with the lower identifier. */
 int inode_acquire_two(struct inode *one, hf_mode one_mode, struct inode *other, hf_mode other_mode);
 int inode_release_two(struct inode *one, struct inode *other);
 
@@ -120,9 +125,20 @@ int inode_link_target(struct inode *inode, const char **target);
  * reference. Return: 0, -ENOENT, -ENAMETOOLONG, or what the mount says. */
 int inode_lookup(struct inode *directory, const char *name, size_t length, struct inode **child);
 
-/* The caller holds @directory EXCLUSIVE and made an entry: bring its inode, with a reference.
- * Return: 0, or what the mount says; the entry is there all the same. */
-int inode_entry_made(struct inode *directory, const char *name, struct inode **child);
+/* The caller holds @directory EXCLUSIVE and made a file of @mode there: bring its inode, with
+ * a reference. Return: 0, or what the mount says; the entry is there all the same. */
+int inode_entry_made(struct inode *directory, const char *name, mode_t mode, struct inode **child);
+
+/* What was just made in @directory as @node has the mode @made: give it the permissions that
+ * were asked for with @mode, if it was the process's umask that took them away. */
+void inode_restore_mode(struct inode *directory, intptr_t node, mode_t mode, mode_t made);
+
+/* The caller holds @directory EXCLUSIVE, where @name is now that of @child. */
+void inode_entry_set(struct inode *directory, const char *name, struct inode *child);
+
+/* The name of the entry that is @child, a directory, in @name. The caller holds @directory.
+ * Return: 0; -ENOENT when there is none, or what the mount says. */
+int inode_entry_name(struct inode *directory, const struct inode *child, char name[NAME_MAX + 1]);
 
 /* The caller holds @directory EXCLUSIVE, tried to change an entry, and does not know how it went. */
 void inode_entry_unknown(struct inode *directory, const char *name);

@@ -34,6 +34,9 @@ int inode_upgrade(struct inode *inode)
 
 static bool comes_before(const struct inode *one, const struct inode *other)
 {
+    if ((one->type == S_IFDIR) != (other->type == S_IFDIR)) {
+        return one->type == S_IFDIR;
+    }
     const hf_id left = one->node.id;
     const hf_id right = other->node.id;
     return left.space != right.space ? left.space < right.space : left.object < right.object;
@@ -177,7 +180,8 @@ int inode_link_target(struct inode *inode, const char **target)
 }
 
 /* Ask the mount. With the mutex. */
-static int look_up_at_mount(struct inode *directory, const char *name, struct inode **child)
+static int look_up_at_mount(struct inode *directory, const char *name, struct inode **child,
+                            mode_t *mode)
 {
     struct mount *mount = directory->mount;
     struct stat attributes;
@@ -186,11 +190,8 @@ static int look_up_at_mount(struct inode *directory, const char *name, struct in
     if (result < 0) {
         return result;
     }
-    result = inode_get(directory->fs, mount, node, &attributes, child);
-    if (result == 0 && (*child)->type == S_IFDIR) {
-        inode_set_parent(*child, directory);
-    }
-    return result;
+    *mode = attributes.st_mode;
+    return inode_get(directory->fs, mount, node, &attributes, child);
 }
 
 /* With the mutex. */
@@ -208,11 +209,12 @@ static int look_up(struct inode *directory, const char *name, size_t length, str
                        : entries->complete && entries->searchable && !ask) {
         return -ENOENT;
     }
+    mode_t mode;
     char name_with_end[NAME_MAX + 1];
     memcpy(name_with_end, name, length);
     name_with_end[length] = '\0';
 
-    int result = look_up_at_mount(directory, name_with_end, child);
+    int result = look_up_at_mount(directory, name_with_end, child, &mode);
     if (result == 0) {
         entries->searchable = true;
         directory_set_present(entries, name, length, *child);
@@ -238,14 +240,24 @@ int inode_lookup(struct inode *directory, const char *name, size_t length, struc
     return result;
 }
 
-int inode_entry_made(struct inode *directory, const char *name, struct inode **child)
+void inode_restore_mode(struct inode *directory, intptr_t node, mode_t mode, mode_t made)
+{
+    struct mount *mount = directory->mount;
+    const mode_t missing = mode & ~made & 0777;
+    if (missing != 0) {
+        mount->ops->restore_mode(mount, directory->mount_node, node, (made | missing) & 07777);
+    }
+}
+
+int inode_entry_made(struct inode *directory, const char *name, mode_t mode, struct inode **child)
 {
     const size_t length = strlen(name);
+    mode_t made;
 
     inode_attributes_changed(directory);
     pthread_mutex_lock(&directory->mutex);
     directory_validate(&directory->entries, hf_sync_epoch(directory->handle));
-    int result = look_up_at_mount(directory, name, child);
+    int result = look_up_at_mount(directory, name, child, &made);
     if (result == 0) {
         directory->entries.searchable = true;
         directory_set_present(&directory->entries, name, length, *child);
@@ -253,7 +265,20 @@ int inode_entry_made(struct inode *directory, const char *name, struct inode **c
         directory_forget(&directory->entries, name, length);
     }
     pthread_mutex_unlock(&directory->mutex);
+    /* Nobody can look at it before the directory is released. */
+    if (result == 0 && (*child)->type != S_IFLNK) {
+        inode_restore_mode(directory, (*child)->mount_node, mode, made);
+    }
     return result;
+}
+
+void inode_entry_set(struct inode *directory, const char *name, struct inode *child)
+{
+    inode_attributes_changed(directory);
+    pthread_mutex_lock(&directory->mutex);
+    directory_validate(&directory->entries, hf_sync_epoch(directory->handle));
+    directory_set_present(&directory->entries, name, strlen(name), child);
+    pthread_mutex_unlock(&directory->mutex);
 }
 
 void inode_entry_removed(struct inode *directory, const char *name)
@@ -293,6 +318,57 @@ static int complete_entries(struct inode *directory, intptr_t file)
     return result;
 }
 
+/* With the mutex: the same, without a file that is open. */
+static int complete_entries_by_node(struct inode *directory)
+{
+    struct mount *mount = directory->mount;
+    intptr_t file;
+    int result = mount->ops->open(mount, directory->mount_node, ".", O_RDONLY | O_DIRECTORY, &file);
+    if (result == 0) {
+        result = complete_entries(directory, file);
+        mount->ops->close(mount, file);
+    }
+    return result;
+}
+
+/* With the mutex: which entry is @child? */
+static int find_name(struct inode *directory, const struct inode *child, char *name)
+{
+    struct inode *found;
+    if (directory->mount->is_checked) {
+        directory_flush(&directory->entries);
+        directory_validate(&directory->entries, hf_sync_epoch(directory->handle));
+    }
+    const struct dentry *dentry = directory_find_inode(&directory->entries, child);
+    if (dentry == NULL && !directory->entries.complete) {
+        int result = complete_entries_by_node(directory);
+        if (result < 0) {
+            return result;
+        }
+        dentry = directory_find_inode(&directory->entries, child);
+    }
+    if (dentry == NULL) {
+        return -ENOENT;
+    }
+    const size_t length = dentry->length;
+    memcpy(name, dentry->name, length + 1);
+    int result = look_up(directory, name, length, &found);
+    if (result == 0) {
+        result = found == child ? 0 : -ENOENT;
+        inode_unref(found);
+    }
+    return result;
+}
+
+int inode_entry_name(struct inode *directory, const struct inode *child, char name[NAME_MAX + 1])
+{
+    pthread_mutex_lock(&directory->mutex);
+    directory_validate(&directory->entries, hf_sync_epoch(directory->handle));
+    int result = find_name(directory, child, name);
+    pthread_mutex_unlock(&directory->mutex);
+    return result;
+}
+
 static void fill_dirent(hf_dirent *out, const char *name, ino_t number, unsigned char type,
                         off_t position)
 {
@@ -323,10 +399,14 @@ int inode_read_entry(struct inode *directory, intptr_t file, off_t position, hf_
     }
     if (position == 0) {
         fill_dirent(out, ".", directory->number, DT_DIR, position);
-    } else {
-        struct inode *parent = inode_parent(directory);
-        fill_dirent(out, "..", parent->number, DT_DIR, position);
-        inode_unref(parent);
+        return 1;
     }
+    struct inode *parent;
+    result = inode_parent_held(directory, &parent);
+    if (result < 0) {
+        return result;
+    }
+    fill_dirent(out, "..", parent->number, DT_DIR, position);
+    inode_unref(parent);
     return 1;
 }

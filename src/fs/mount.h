@@ -12,6 +12,7 @@
 #ifndef HF_FS_MOUNT_H
 #define HF_FS_MOUNT_H
 
+#include <holdfast/sync.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@
 #include <sys/uio.h>
 
 struct mount;
+struct statfs;
 
 /* Takes one entry of a listing; a negative result ends it and becomes its result. */
 typedef int mount_entry_function(void *context, const char *name, ino_t number, unsigned char type);
@@ -91,6 +93,37 @@ struct mount_ops {
     ssize_t (*list_xattrs)(struct mount *mount, intptr_t node, char *names, size_t size);
     int (*remove_xattr)(struct mount *mount, intptr_t node, const char *name);
 
+    /* ---- names ---- */
+
+    /* The directory that a directory other than the root is in; -ENOENT when it has come to
+     * be outside of the mount. The caller owes forget(). */
+    int (*parent)(struct mount *mount, intptr_t directory, intptr_t *node, struct stat *attributes);
+    /* A file of any type but a directory or a symbolic link. */
+    int (*make_node)(struct mount *mount, intptr_t directory, const char *name, mode_t mode,
+                     dev_t device);
+    int (*make_symlink)(struct mount *mount, intptr_t directory, const char *name,
+                        const char *target);
+    /* One more name for @node. */
+    int (*link)(struct mount *mount, intptr_t node, intptr_t directory, const char *name);
+    /* As renameat2(2); @flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */
+    int (*rename)(struct mount *mount, intptr_t directory, const char *name, intptr_t new_directory,
+                  const char *new_name, unsigned flags);
+
+    /* ---- attributes; @node may be of any type ---- */
+
+    int (*set_mode)(struct mount *mount, intptr_t node, mode_t mode);
+    /* @node was just made in @directory, with fewer permissions than was asked for: set @mode,
+     * if they were lost to something that the filesystem does by itself, as the umask. */
+    void (*restore_mode)(struct mount *mount, intptr_t directory, intptr_t node, mode_t mode);
+    /* -1 for no change. */
+    int (*set_owner)(struct mount *mount, intptr_t node, uid_t owner, gid_t group);
+    /* As utimensat(2); @times may be NULL. */
+    int (*set_times)(struct mount *mount, intptr_t node, const struct timespec times[2]);
+    /* As faccessat(2); @flags: 0 or AT_EACCESS. */
+    int (*access)(struct mount *mount, intptr_t node, int mode, int flags);
+    int (*statx)(struct mount *mount, intptr_t node, int flags, unsigned mask, struct statx *out);
+    int (*statfs)(struct mount *mount, intptr_t node, struct statfs *out);
+
     /* All nodes and files are given back. Frees the mount. */
     void (*destroy)(struct mount *mount);
 };
@@ -98,6 +131,7 @@ struct mount_ops {
 /* Embedded in what the mount keeps of itself. */
 struct mount {
     const struct mount_ops *ops;
+    hf_sync *rename_handle; /* the filesystem's: see the order of locks there */
     bool is_checked; /* others change its files behind our back: what is cached is not believed */
     uint32_t number; /* the same for all clients of a server; part of the inodes' ids */
 };

@@ -1,5 +1,5 @@
 /*
- * Operations on names: open and create, mkdir, unlink, rmdir.
+ * Opening, creating and removing files by name: open, unlink, rmdir.
  *
  * The directory is held from the lookup of the name to the end of the operation, SHARED to
  * open what is there and EXCLUSIVE to change an entry; then the inode, if it changes too.
@@ -84,7 +84,7 @@ static int create(struct walk *walk, int flags, mode_t mode, struct inode **inod
         inode_entry_unknown(directory, walk->name);
         return result;
     }
-    result = inode_entry_made(directory, walk->name, inode);
+    result = inode_entry_made(directory, walk->name, mode, inode);
     if (result < 0) {
         /* Nobody can have seen it yet, so an open that fails leaves nothing behind. */
         mount->ops->unlink(mount, directory->mount_node, walk->name);
@@ -162,8 +162,11 @@ static int open_last(struct walk *walk, struct opening *opening)
 
     opening->is_link = false;
     if (walk->last != WALK_LAST_NAME) {
-        opening->inode = walk_last_directory(walk);
-        int result = check_type(opening->inode, opening->flags, true);
+        int result = walk_last_directory(walk, &opening->inode);
+        if (result < 0) {
+            return result;
+        }
+        result = check_type(opening->inode, opening->flags, true);
         if (result == 0) {
             result = open_at_mount(
                 opening->inode, ".", opening->inode, opening->flags, &opening->mount_file);
@@ -190,13 +193,14 @@ static int open_last(struct walk *walk, struct opening *opening)
 }
 
 /* A file without a name. Nothing of the directory changes, so that it need not be held. */
-static int open_unnamed(struct hf_fs *fs, const char *path, struct opening *opening)
+static int open_unnamed(struct hf_fs *fs, int at, const char *path, struct opening *opening)
 {
     struct inode *directory;
     struct stat attributes;
     intptr_t node;
 
-    int result = walk_to_inode(fs, path, (opening->flags & O_NOFOLLOW) == 0, &directory);
+    const unsigned walk_flags = (opening->flags & O_NOFOLLOW) == 0 ? WALK_FOLLOW : 0;
+    int result = walk_to_inode(fs, at, path, walk_flags, &directory);
     if (result < 0) {
         return result;
     }
@@ -211,6 +215,9 @@ static int open_unnamed(struct hf_fs *fs, const char *path, struct opening *open
                                             &node,
                                             &attributes);
     }
+    if (result == 0) {
+        inode_restore_mode(directory, node, opening->mode, attributes.st_mode);
+    }
     inode_unref(directory);
     if (result < 0) {
         return result;
@@ -224,11 +231,11 @@ static int open_unnamed(struct hf_fs *fs, const char *path, struct opening *open
     return 0;
 }
 
-static int open_named(struct hf_fs *fs, const char *path, struct opening *opening)
+static int open_named(struct hf_fs *fs, int at, const char *path, struct opening *opening)
 {
     struct walk walk;
 
-    int result = walk_begin(&walk, fs, path);
+    int result = walk_begin(&walk, fs, at, path);
     while (result == 0) {
         result = open_last(&walk, opening);
         if (result < 0 || !opening->is_link) {
@@ -241,76 +248,33 @@ static int open_named(struct hf_fs *fs, const char *path, struct opening *openin
     return result;
 }
 
-int fs_open_file(struct hf_fs *fs, const char *path, int flags, mode_t mode, struct open_file **out)
+int fs_open_file(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode,
+                 struct open_file **out)
 {
-    struct opening opening = {.flags = flags, .mode = mode};
+    struct opening opening = {.flags = flags, .mode = fs_masked(fs, mode)};
 
-    int result = (flags & OPEN_UNNAMED) != 0 ? open_unnamed(fs, path, &opening)
-                                             : open_named(fs, path, &opening);
+    int result = (flags & OPEN_UNNAMED) != 0 ? open_unnamed(fs, at, path, &opening)
+                                             : open_named(fs, at, path, &opening);
     if (result < 0) {
         return result;
     }
     return open_file_new(fs, opening.inode, opening.mount_file, flags, out);
 }
 
-int fs_open(struct hf_fs *fs, const char *path, int flags, mode_t mode)
+int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode)
 {
     struct open_file *file;
     int fd = descriptors_reserve(&fs->descriptors, 0);
     if (fd < 0) {
         return fd;
     }
-    int result = fs_open_file(fs, path, flags, mode, &file);
+    int result = fs_open_file(fs, at, path, flags, mode, &file);
     if (result < 0) {
         descriptors_cancel(&fs->descriptors, fd);
         return result;
     }
     open_file_fill(file, fd, (flags & O_CLOEXEC) != 0);
     return fd;
-}
-
-/* ---- mkdir ---- */
-
-/* The caller holds the directory EXCLUSIVE. */
-static int make_directory_held(struct walk *walk, mode_t mode)
-{
-    struct inode *directory = walk->directory;
-    struct inode *child;
-
-    int result = inode_lookup(directory, walk->name, walk->name_length, &child);
-    if (result == 0) {
-        inode_unref(child);
-        return -EEXIST;
-    }
-    if (result != -ENOENT) {
-        return result;
-    }
-    struct mount *mount = directory->mount;
-    result = mount->ops->make_directory(mount, directory->mount_node, walk->name, mode);
-    if (result == 0 && inode_entry_made(directory, walk->name, &child) == 0) {
-        inode_unref(child);
-    }
-    return result;
-}
-
-int fs_make_directory(struct hf_fs *fs, const char *path, mode_t mode)
-{
-    struct walk walk;
-
-    int result = walk_begin(&walk, fs, path);
-    if (result == 0 && walk.last != WALK_LAST_NAME) {
-        result = -EEXIST;
-    }
-    if (result == 0) {
-        result = inode_acquire(walk.directory, HF_EXCLUSIVE);
-    }
-    if (result == 0) {
-        result = make_directory_held(&walk, mode);
-        int released = inode_release(walk.directory);
-        result = result < 0 ? result : released;
-    }
-    walk_end(&walk);
-    return result;
 }
 
 /* ---- unlink and rmdir ---- */
@@ -368,11 +332,11 @@ static int remove_last_held(struct walk *walk, bool directory_wanted)
     return result;
 }
 
-static int remove_name(struct hf_fs *fs, const char *path, bool directory_wanted)
+static int remove_name(struct hf_fs *fs, int at, const char *path, bool directory_wanted)
 {
     struct walk walk;
 
-    int result = walk_begin(&walk, fs, path);
+    int result = walk_begin(&walk, fs, at, path);
     if (result == 0 && walk.last != WALK_LAST_NAME) {
         if (!directory_wanted) {
             result = -EISDIR;
@@ -394,12 +358,12 @@ static int remove_name(struct hf_fs *fs, const char *path, bool directory_wanted
     return result;
 }
 
-int fs_unlink(struct hf_fs *fs, const char *path)
+int fs_unlink(struct hf_fs *fs, int at, const char *path)
 {
-    return remove_name(fs, path, false);
+    return remove_name(fs, at, path, false);
 }
 
-int fs_remove_directory(struct hf_fs *fs, const char *path)
+int fs_remove_directory(struct hf_fs *fs, int at, const char *path)
 {
-    return remove_name(fs, path, true);
+    return remove_name(fs, at, path, true);
 }

@@ -2,6 +2,7 @@
 
 #include "fs/filesystem.h"
 #include "fs/inode.h"
+#include "fs/open_file.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -107,15 +108,29 @@ static bool take_component(struct walk *walk)
     return true;
 }
 
+int walk_last_directory(const struct walk *walk, struct inode **out)
+{
+    if (walk->last == WALK_LAST_DOT_DOT) {
+        return inode_parent(walk->directory, out);
+    }
+    *out = inode_ref(walk->directory);
+    return 0;
+}
+
+/* Look the last component up. Return: 0 with a reference. */
+static int look_up_last(struct walk *walk, struct inode **out)
+{
+    if (walk->last != WALK_LAST_NAME) {
+        return walk_last_directory(walk, out);
+    }
+    return step_into(walk->directory, walk->name, walk->name_length, out);
+}
+
 /* Go through the component that was taken. */
 static int step(struct walk *walk)
 {
     struct inode *child;
-    if (walk->last != WALK_LAST_NAME) {
-        go_to(walk, walk_last_directory(walk));
-        return 0;
-    }
-    int result = step_into(walk->directory, walk->name, walk->name_length, &child);
+    int result = look_up_last(walk, &child);
     if (result < 0) {
         return result;
     }
@@ -150,10 +165,45 @@ static int walk_on(struct walk *walk)
     return 0;
 }
 
-int walk_begin(struct walk *walk, struct hf_fs *fs, const char *path)
+/* What an empty path would mean. Return: 0 with a reference in *out; -EBADF. */
+static int inode_at(struct hf_fs *fs, int at, struct inode **out)
+{
+    if (at == HF_AT_FDCWD) {
+        *out = fs_working_directory(fs);
+        return 0;
+    }
+    struct open_file *file = open_file_get(fs, at);
+    if (file == NULL) {
+        return -EBADF;
+    }
+    *out = inode_ref(file->inode);
+    open_file_put(fs, at, file);
+    return 0;
+}
+
+/* Set walk->directory to where @path begins. */
+static int start(struct walk *walk, int at, const char *path)
+{
+    struct inode *inode;
+    if (path[0] == '/') {
+        walk->directory = inode_ref(walk->fs->root);
+        return 0;
+    }
+    int result = inode_at(walk->fs, at, &inode);
+    if (result == 0 && inode->type != S_IFDIR) {
+        inode_unref(inode);
+        return -ENOTDIR;
+    }
+    if (result == 0) {
+        walk->directory = inode;
+    }
+    return result;
+}
+
+int walk_begin(struct walk *walk, struct hf_fs *fs, int at, const char *path)
 {
     walk->fs = fs;
-    walk->directory = inode_ref(fs->root);
+    walk->directory = NULL;
     walk->rest = path;
     walk->buffer = NULL;
     walk->links = 0;
@@ -163,7 +213,8 @@ int walk_begin(struct walk *walk, struct hf_fs *fs, const char *path)
     if (strnlen(path, PATH_MAX) == PATH_MAX) {
         return -ENAMETOOLONG;
     }
-    return walk_on(walk);
+    int result = start(walk, at, path);
+    return result < 0 ? result : walk_on(walk);
 }
 
 int walk_follow(struct walk *walk, struct inode *link)
@@ -179,34 +230,21 @@ void walk_end(struct walk *walk)
     walk->buffer = NULL;
 }
 
-struct inode *walk_last_directory(const struct walk *walk)
-{
-    return walk->last == WALK_LAST_DOT_DOT ? inode_parent(walk->directory)
-                                           : inode_ref(walk->directory);
-}
-
-/* Look the last component up. Return: 0 with a reference. */
-static int look_up_last(struct walk *walk, struct inode **out)
-{
-    if (walk->last != WALK_LAST_NAME) {
-        *out = walk_last_directory(walk);
-        return 0;
-    }
-    return step_into(walk->directory, walk->name, walk->name_length, out);
-}
-
-int walk_to_inode(struct hf_fs *fs, const char *path, bool follow, struct inode **out)
+int walk_to_inode(struct hf_fs *fs, int at, const char *path, unsigned flags, struct inode **out)
 {
     struct walk walk;
     struct inode *inode = NULL;
 
-    int result = walk_begin(&walk, fs, path);
+    if (path[0] == '\0' && (flags & WALK_EMPTY) != 0) {
+        return inode_at(fs, at, out);
+    }
+    int result = walk_begin(&walk, fs, at, path);
     while (result == 0) {
         result = look_up_last(&walk, &inode);
         if (result < 0) {
             break;
         }
-        if (inode->type == S_IFLNK && (follow || walk.must_be_directory)) {
+        if (inode->type == S_IFLNK && ((flags & WALK_FOLLOW) != 0 || walk.must_be_directory)) {
             result = walk_follow(&walk, inode);
             inode = inode_unref(inode);
             continue;

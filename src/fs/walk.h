@@ -40,18 +40,24 @@ struct walk {
     char name[NAME_MAX + 2];
 };
 
-/* @path is valid until walk_end(), which is to be called in any case. Return: 0; -ENOENT (also
- * for an empty path), -ENOTDIR, -ELOOP, -ENAMETOOLONG, or what a lookup says. */
-int walk_begin(struct walk *walk, struct hf_fs *fs, const char *path);
+/* Where a path without a slash in front starts: an open directory, or HF_AT_FDCWD. @path is
+ * valid until walk_end(), which is to be called in any case. Return: 0; -ENOENT (also for an
+ * empty path), -EBADF, -ENOTDIR, -ELOOP, -ENAMETOOLONG, or what a lookup says. */
+int walk_begin(struct walk *walk, struct hf_fs *fs, int at, const char *path);
 int walk_follow(struct walk *walk, struct inode *link);
 void walk_end(struct walk *walk);
 
-/* What a last component that is not a name stands for, with a reference. */
-struct inode *walk_last_directory(const struct walk *walk);
+/* What a last component that is not a name stands for. Return: 0 with a reference in *out, or
+ * what inode_parent() says. */
+int walk_last_directory(const struct walk *walk, struct inode **out);
 
-/* Walk all the way, the last link included if @follow or if slashes come after it.
- * Return: 0 with a reference in *out. */
-int walk_to_inode(struct hf_fs *fs, const char *path, bool follow, struct inode **out);
+enum walk_flags {
+    WALK_FOLLOW = 1, /* the last link too; links with slashes behind them always are */
+    WALK_EMPTY = 2,  /* an empty path is what @at stands for, whatever its type */
+};
+
+/* Walk all the way. @flags: enum walk_flags. Return: 0 with a reference in *out. */
+int walk_to_inode(struct hf_fs *fs, int at, const char *path, unsigned flags, struct inode **out);
 
 /* Split the first component off @path, which has no slash in front: its length, and what
  * follows behind it and behind any slashes. *slashes: there were some. */

@@ -140,7 +140,7 @@ static ssize_t at_path(struct hf_fs *fs, const char *path, bool follow, xattr_op
     if (path == NULL) {
         return -EFAULT;
     }
-    int found = walk_to_inode(fs, path, follow, &inode);
+    int found = walk_to_inode(fs, HF_AT_FDCWD, path, follow ? WALK_FOLLOW : 0, &inode);
     if (found < 0) {
         return found;
     }

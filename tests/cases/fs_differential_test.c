@@ -4,7 +4,7 @@
  *
  * Both processes know the whole sequence; each step is done by one of them, chosen at random,
  * while the other waits, and that one does it on both sides. Run with a number to replay that
- * seed alone, with every step printed.
+ * seed alone, with every step printed; with a second number for so many seeds from there on.
  */
 #include "cases/fs_differential.h"
 
@@ -21,9 +21,6 @@
 
 #define SEEDS 30
 #define STEPS 1500
-/* Paths start deep in both trees, so that none climbs out of the kernel's: each component goes
- * up two levels at most, and there are at most four. */
-#define DEEP "1/2/3/4/5/6/7/8/9"
 
 /* splitmix64 */
 unsigned below(struct player *player, unsigned limit)
@@ -43,11 +40,12 @@ void same(const struct player *player, long ours, long kernels)
 {
     if (ours != kernels) {
         fprintf(stderr,
-                "# seed %lu, step %d: %s(\"%s\"): %ld here, %ld from the kernel\n",
+                "# seed %lu, step %d: %s(\"%s\", \"%s\"): %ld here, %ld from the kernel\n",
                 (unsigned long)player->seed,
                 player->step,
                 player->what,
                 player->path,
+                player->second,
                 ours,
                 kernels);
         _exit(1);
@@ -70,25 +68,24 @@ static const char *const names[] = {"a",
                                     "a",
                                     "b"};
 
-static void choose_path(struct player *player)
+static void choose_path(struct player *player, char path[PATH_SIZE])
 {
+    /* `..` and the links that lead up take one level each, the tree has room for eight. */
     const int components = below(player, 2) == 0 ? 1 : 1 + (int)below(player, 4);
     size_t length = 0;
     for (int i = 0; i < components; i++) {
         const char *name = names[below(player, sizeof names / sizeof names[0])];
         const bool slash = i < components - 1 || below(player, 8) == 0;
         const char *gap = !slash ? "" : below(player, 8) == 0 ? "//" : "/";
-        length += (size_t)snprintf(
-            player->path + length, sizeof player->path - length, "%s%s", name, gap);
+        length += (size_t)snprintf(path + length, PATH_SIZE - length, "%s%s", name, gap);
     }
-    snprintf(player->our_path, sizeof player->our_path, "%s/%s", DEEP, player->path);
 }
 
 /* The links are there to be walked through, not to be removed. */
-static bool ends_in_link(const struct player *player)
+bool ends_in_link(const char *path)
 {
-    const char *slash = strrchr(player->path, '/');
-    const char *last = slash == NULL ? player->path : slash + 1;
+    const char *slash = strrchr(path, '/');
+    const char *last = slash == NULL ? path : slash + 1;
     for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
         if (strcmp(last, links[i]) == 0) {
             return true;
@@ -102,6 +99,14 @@ void same_attributes(const struct player *player, const struct stat *ours,
 {
     same(player, ours->st_mode, kernels->st_mode);
     same(player, (long)ours->st_nlink, (long)kernels->st_nlink);
+    same(player, ours->st_uid, kernels->st_uid);
+    same(player, ours->st_gid, kernels->st_gid);
+    same(player, (long)ours->st_rdev, (long)kernels->st_rdev);
+    /* Times that were set are the same; others are of two moments. */
+    if (ours->st_mtim.tv_sec < TIMES_SET || kernels->st_mtim.tv_sec < TIMES_SET) {
+        same(player, ours->st_mtim.tv_sec, kernels->st_mtim.tv_sec);
+        same(player, ours->st_mtim.tv_nsec, kernels->st_mtim.tv_nsec);
+    }
     if (!S_ISDIR(ours->st_mode)) {
         same(player, ours->st_size, kernels->st_size);
     }
@@ -112,11 +117,11 @@ void same_attributes(const struct player *player, const struct stat *ours,
 static void step_names(struct player *player, unsigned which)
 {
     hf_fs *fs = player->fs;
-    const char *path = player->our_path;
+    const char *path = player->path;
     if (which == 0) {
         player->what = "mkdir";
         same(player, hf_mkdir(fs, path, 0755), kernel(mkdir(player->path, 0755)));
-    } else if (which == 1 && !ends_in_link(player)) {
+    } else if (which == 1 && !ends_in_link(player->path)) {
         player->what = "unlink";
         same(player, hf_unlink(fs, path), kernel(unlink(player->path)));
     } else if (which == 2) {
@@ -130,8 +135,8 @@ static void step_stat(struct player *player, bool follow)
     struct stat ours;
     struct stat kernels;
     player->what = follow ? "stat" : "lstat";
-    int result = follow ? hf_stat(player->fs, player->our_path, &ours)
-                        : hf_lstat(player->fs, player->our_path, &ours);
+    int result = follow ? hf_stat(player->fs, player->path, &ours)
+                        : hf_lstat(player->fs, player->path, &ours);
     same(player,
          result,
          kernel(follow ? stat(player->path, &kernels) : lstat(player->path, &kernels)));
@@ -151,12 +156,22 @@ void keep_pair(struct player *player, struct pair pair)
     *oldest = pair;
 }
 
+bool is_special(const char *path)
+{
+    struct stat attributes;
+    return stat(path, &attributes) == 0 && !S_ISREG(attributes.st_mode) &&
+           !S_ISDIR(attributes.st_mode);
+}
+
 void open_both(struct player *player, int flags)
 {
     snprintf(player->what_text, sizeof player->what_text, "open %#o", (unsigned)flags);
     player->what = player->what_text;
+    if ((flags & O_PATH) == 0 && is_special(player->path)) {
+        return;
+    }
     struct pair pair = {
-        .ours = hf_open(player->fs, player->our_path, flags, 0644),
+        .ours = hf_open(player->fs, player->path, flags, 0644),
         .kernels = (int)kernel(open(player->path, flags, 0644)),
     };
     same(player, pair.ours < 0 ? pair.ours : 0, pair.kernels < 0 ? pair.kernels : 0);
@@ -188,7 +203,7 @@ static void step_list(struct player *player)
     long ours_sum = 0;
     long kernels_sum = 0;
     player->what = "readdir";
-    int fd = hf_open(player->fs, player->our_path, O_RDONLY | O_DIRECTORY, 0);
+    int fd = hf_open(player->fs, player->path, O_RDONLY | O_DIRECTORY, 0);
     DIR *directory = opendir(player->path);
     same(player, fd < 0 ? fd : 0, directory == NULL ? -errno : 0);
     if (fd < 0) {
@@ -279,8 +294,10 @@ static void step_descriptor(struct player *player, unsigned which)
 
 static void step(struct player *player)
 {
-    const unsigned which = below(player, 18 + DATA_STEPS);
-    choose_path(player);
+    const unsigned which = below(player, 18 + DATA_STEPS + NAME_STEPS);
+    choose_path(player, player->path);
+    choose_path(player, player->second);
+    go_home_if_lost(player);
     player->what = "?";
     if (which < 3) {
         step_names(player, which);
@@ -294,19 +311,22 @@ static void step(struct player *player)
         const off_t size = (off_t)below(player, 100) - 3;
         player->what = "truncate";
         same(player,
-             hf_truncate(player->fs, player->our_path, size),
+             hf_truncate(player->fs, player->path, size),
              kernel(truncate(player->path, size)));
     } else if (which < 18) {
         step_descriptor(player, which - 10);
-    } else {
+    } else if (which < 18 + DATA_STEPS) {
         step_on_data(player, which - 18);
+    } else {
+        step_on_names(player, which - 18 - DATA_STEPS);
     }
     if (player->verbose) {
-        printf("# %d: process %d: %s(\"%s\")\n",
+        printf("# %d: process %d: %s(\"%s\", \"%s\")\n",
                player->step,
                player->number,
                player->what,
-               player->path);
+               player->path,
+               player->second);
         fflush(stdout);
     }
 }
@@ -314,11 +334,11 @@ static void step(struct player *player)
 static void act_play(struct fs_world *world, void *argument)
 {
     struct player *player = argument;
-    char start[PATH_MAX];
     player->world = world;
     player->fs = world->fs;
-    snprintf(start, sizeof start, "%s/%s", world->outside, DEEP);
-    CHECK_EQUAL(chdir(start), 0);
+    snprintf(player->start, sizeof player->start, "%s/%s", world->outside, DEEP);
+    CHECK_EQUAL(chdir(player->start), 0);
+    CHECK_EQUAL(hf_chdir(player->fs, DEEP), 0);
     for (player->step = 0; player->step < STEPS; player->step++) {
         /* Each step has a seed of its own: what the other did with its numbers is not known. */
         player->random = (player->seed << 32) + (uint64_t)player->step;
@@ -384,10 +404,13 @@ static void test_two_processes_do_what_the_kernel_does(void **state)
 }
 
 static uint64_t chosen_seed;
+static uint64_t chosen_count;
 
-static void test_one_seed(void **state)
+static void test_chosen_seeds(void **state)
 {
-    play_seed(chosen_seed, true);
+    for (uint64_t i = 0; i < chosen_count; i++) {
+        play_seed(chosen_seed + i, chosen_count == 1);
+    }
 }
 
 int main(int argc, char **argv)
@@ -396,12 +419,13 @@ int main(int argc, char **argv)
     const struct CMUnitTest all[] = {
         cmocka_unit_test(test_two_processes_do_what_the_kernel_does),
     };
-    const struct CMUnitTest one[] = {
-        cmocka_unit_test(test_one_seed),
+    const struct CMUnitTest chosen[] = {
+        cmocka_unit_test(test_chosen_seeds),
     };
     if (argc > 1) {
         chosen_seed = strtoull(argv[1], NULL, 10);
-        return cmocka_run_group_tests_name("fs differential", one, NULL, NULL);
+        chosen_count = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+        return cmocka_run_group_tests_name("fs differential", chosen, NULL, NULL);
     }
     return cmocka_run_group_tests_name("fs differential", all, NULL, NULL);
 }

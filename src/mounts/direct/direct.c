@@ -5,7 +5,6 @@
  */
 #include "mounts/direct/direct.h"
 
-#include "base/list.h"
 #include "mounts/direct/direct_ops.h"
 
 #include <assert.h>
@@ -19,16 +18,6 @@
 #include <unistd.h>
 
 #define LIST_BUFFER_SIZE ((size_t)64 * 1024)
-
-struct direct_mount {
-    struct mount mount;
-    int root;
-};
-
-static struct direct_mount *direct_of(struct mount *mount)
-{
-    return list_entry(mount, struct direct_mount, mount);
-}
 
 int direct_open_component(int directory, const char *name, int flags, mode_t mode)
 {
@@ -80,11 +69,6 @@ static void direct_forget(struct mount *mount, intptr_t node)
     close((int)node);
 }
 
-static int direct_get_attributes(struct mount *mount, intptr_t node, struct stat *attributes)
-{
-    return fstat((int)node, attributes) < 0 ? -errno : 0;
-}
-
 static ssize_t direct_read_link(struct mount *mount, intptr_t node, char *buffer, size_t size)
 {
     ssize_t length = readlinkat((int)node, "", buffer, size);
@@ -100,22 +84,6 @@ static int direct_create(struct mount *mount, intptr_t directory, const char *na
     }
     *file = fd;
     return 0;
-}
-
-static int direct_make_directory(struct mount *mount, intptr_t directory, const char *name,
-                                 mode_t mode)
-{
-    return mkdirat((int)directory, name, mode) < 0 ? -errno : 0;
-}
-
-static int direct_unlink(struct mount *mount, intptr_t directory, const char *name)
-{
-    return unlinkat((int)directory, name, 0) < 0 ? -errno : 0;
-}
-
-static int direct_remove_directory(struct mount *mount, intptr_t directory, const char *name)
-{
-    return unlinkat((int)directory, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
 static int direct_open(struct mount *mount, intptr_t directory, const char *name, int flags,
@@ -217,6 +185,18 @@ static const struct mount_ops direct_ops = {
     .set_xattr = direct_set_xattr,
     .list_xattrs = direct_list_xattrs,
     .remove_xattr = direct_remove_xattr,
+    .parent = direct_parent,
+    .make_node = direct_make_node,
+    .make_symlink = direct_make_symlink,
+    .link = direct_link,
+    .rename = direct_rename,
+    .set_mode = direct_set_mode,
+    .restore_mode = direct_restore_mode,
+    .set_owner = direct_set_owner,
+    .set_times = direct_set_times,
+    .access = direct_access,
+    .statx = direct_statx,
+    .statfs = direct_statfs,
     .destroy = direct_destroy,
 };
 
@@ -230,12 +210,18 @@ int direct_mount_new(const char *root, uint32_t number, bool is_checked, struct 
     direct->mount.is_checked = is_checked;
     direct->mount.number = number;
     /* The embedder's own path: links in it are followed. */
+    struct stat attributes;
     direct->root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (direct->root < 0) {
+    if (direct->root < 0 || fstat(direct->root, &attributes) < 0) {
         int error = errno;
+        if (direct->root >= 0) {
+            close(direct->root);
+        }
         free(direct);
         return -error;
     }
+    direct->root_device = attributes.st_dev;
+    direct->root_number = attributes.st_ino;
     *out = &direct->mount;
     return 0;
 }

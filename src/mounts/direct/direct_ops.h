@@ -1,8 +1,21 @@
-/* The operations of the direct mount that are not in direct.c. */
+/* What the files of the direct mount share, and its operations that are not in direct.c. */
 #ifndef HF_MOUNTS_DIRECT_DIRECT_OPS_H
 #define HF_MOUNTS_DIRECT_DIRECT_OPS_H
 
+#include "base/list.h"
 #include "fs/mount.h"
+
+struct direct_mount {
+    struct mount mount;
+    int root;
+    dev_t root_device; /* which directory that is */
+    ino_t root_number;
+};
+
+static inline struct direct_mount *direct_of(struct mount *mount)
+{
+    return list_entry(mount, struct direct_mount, mount);
+}
 
 /* openat2() for one component, which is not followed if it is a link. Return: a descriptor, or a
  * negative errno. */
@@ -36,5 +49,34 @@ int direct_set_xattr(struct mount *mount, intptr_t node, const char *name, const
                      size_t size, int flags);
 ssize_t direct_list_xattrs(struct mount *mount, intptr_t node, char *names, size_t size);
 int direct_remove_xattr(struct mount *mount, intptr_t node, const char *name);
+
+/* direct_names.c */
+int direct_parent(struct mount *mount, intptr_t directory, intptr_t *node, struct stat *attributes);
+int direct_make_directory(struct mount *mount, intptr_t directory, const char *name, mode_t mode);
+int direct_make_node(struct mount *mount, intptr_t directory, const char *name, mode_t mode,
+                     dev_t device);
+int direct_make_symlink(struct mount *mount, intptr_t directory, const char *name,
+                        const char *target);
+int direct_link(struct mount *mount, intptr_t node, intptr_t directory, const char *name);
+int direct_rename(struct mount *mount, intptr_t directory, const char *name, intptr_t new_directory,
+                  const char *new_name, unsigned flags);
+int direct_unlink(struct mount *mount, intptr_t directory, const char *name);
+int direct_remove_directory(struct mount *mount, intptr_t directory, const char *name);
+
+/* direct_attributes.c */
+int direct_get_attributes(struct mount *mount, intptr_t node, struct stat *attributes);
+int direct_set_mode(struct mount *mount, intptr_t node, mode_t mode);
+void direct_restore_mode(struct mount *mount, intptr_t directory, intptr_t node, mode_t mode);
+int direct_set_owner(struct mount *mount, intptr_t node, uid_t owner, gid_t group);
+int direct_set_times(struct mount *mount, intptr_t node, const struct timespec times[2]);
+int direct_access(struct mount *mount, intptr_t node, int mode, int flags);
+int direct_statx(struct mount *mount, intptr_t node, int flags, unsigned mask, struct statx *out);
+int direct_statfs(struct mount *mount, intptr_t node, struct statfs *out);
+
+/* What a node is called where only a path will do. */
+struct direct_path {
+    char text[32];
+};
+struct direct_path direct_path_of(intptr_t node);
 
 #endif

@@ -1,0 +1,151 @@
+/* The public functions that change attributes, and what a process has besides descriptors. */
+#include "api/fs_gate.h"
+#include "fs/walk.h"
+
+#include <errno.h>
+
+/* ---- mode ---- */
+
+int hf_fchmodat(hf_fs *fs, int at, const char *path, mode_t mode, int flags)
+{
+    if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) {
+        return -EINVAL;
+    }
+    if (path == NULL) {
+        return -EFAULT;
+    }
+    fs_enter_with_room(fs);
+    int result = fs_set_mode(fs, at, path, api_walk_flags(flags), mode);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_chmod(hf_fs *fs, const char *path, mode_t mode)
+{
+    return hf_fchmodat(fs, HF_AT_FDCWD, path, mode, 0);
+}
+
+int hf_fchmod(hf_fs *fs, int fd, mode_t mode)
+{
+    gate_enter(&fs->gate);
+    int result = fs_set_mode_of_file(fs, fd, mode);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+/* ---- owner ---- */
+
+int hf_fchownat(hf_fs *fs, int at, const char *path, uid_t owner, gid_t group, int flags)
+{
+    if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) {
+        return -EINVAL;
+    }
+    if (path == NULL) {
+        return -EFAULT;
+    }
+    fs_enter_with_room(fs);
+    int result = fs_set_owner(fs, at, path, api_walk_flags(flags), owner, group);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_chown(hf_fs *fs, const char *path, uid_t owner, gid_t group)
+{
+    return hf_fchownat(fs, HF_AT_FDCWD, path, owner, group, 0);
+}
+
+int hf_lchown(hf_fs *fs, const char *path, uid_t owner, gid_t group)
+{
+    return hf_fchownat(fs, HF_AT_FDCWD, path, owner, group, AT_SYMLINK_NOFOLLOW);
+}
+
+int hf_fchown(hf_fs *fs, int fd, uid_t owner, gid_t group)
+{
+    gate_enter(&fs->gate);
+    int result = fs_set_owner_of_file(fs, fd, owner, group);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+/* ---- times ---- */
+
+/* As Linux does: with nothing to set it looks at nothing else. */
+static bool sets_no_time(const struct timespec times[2])
+{
+    return times != NULL && times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT;
+}
+
+int hf_utimensat(hf_fs *fs, int at, const char *path, const struct timespec times[2], int flags)
+{
+    if (path == NULL) {
+        return -EINVAL;
+    }
+    if (sets_no_time(times)) {
+        return 0;
+    }
+    if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) {
+        return -EINVAL;
+    }
+    fs_enter_with_room(fs);
+    int result = fs_set_times(fs, at, path, api_walk_flags(flags), times);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_futimens(hf_fs *fs, int fd, const struct timespec times[2])
+{
+    if (sets_no_time(times)) {
+        return 0;
+    }
+    gate_enter(&fs->gate);
+    int result = fs_set_times_of_file(fs, fd, times);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+/* ---- working directory and umask ---- */
+
+int hf_chdir(hf_fs *fs, const char *path)
+{
+    if (path == NULL) {
+        return -EFAULT;
+    }
+    fs_enter_with_room(fs);
+    int result = fs_change_directory(fs, HF_AT_FDCWD, path, WALK_FOLLOW);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+int hf_fchdir(hf_fs *fs, int fd)
+{
+    /* The number of HF_AT_FDCWD is no descriptor here. */
+    if (fd < 0) {
+        return -EBADF;
+    }
+    gate_enter(&fs->gate);
+    int result = fs_change_directory(fs, fd, "", WALK_EMPTY);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+ssize_t hf_getcwd(hf_fs *fs, char *buffer, size_t size)
+{
+    if (buffer == NULL) {
+        return -EFAULT;
+    }
+    if (size == 0) {
+        return -EINVAL;
+    }
+    fs_enter_with_room(fs);
+    ssize_t result = fs_get_working_directory(fs, buffer, size);
+    gate_leave(&fs->gate);
+    return result;
+}
+
+mode_t hf_umask(hf_fs *fs, mode_t mask)
+{
+    gate_enter(&fs->gate);
+    mode_t before = fs_set_umask(fs, mask);
+    gate_leave(&fs->gate);
+    return before;
+}

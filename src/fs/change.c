@@ -1,0 +1,116 @@
+/* Changing attributes: mode, owner, times; by path and by descriptor. */
+#include "fs/filesystem.h"
+#include "fs/inode.h"
+#include "fs/open_file.h"
+#include "fs/walk.h"
+
+#include <errno.h>
+
+struct change {
+    int (*apply)(struct inode *inode, const struct change *change);
+    mode_t mode;
+    uid_t owner;
+    gid_t group;
+    const struct timespec *times;
+};
+
+static int change_inode(struct inode *inode, const struct change *change)
+{
+    int result = inode_acquire(inode, HF_EXCLUSIVE);
+    if (result < 0) {
+        return result;
+    }
+    result = change->apply(inode, change);
+    if (result == 0) {
+        inode_attributes_changed(inode);
+    }
+    int released = inode_release(inode);
+    return result < 0 ? result : released;
+}
+
+static int change_path(struct hf_fs *fs, int at, const char *path, unsigned walk_flags,
+                       const struct change *change)
+{
+    struct inode *inode;
+    int result = walk_to_inode(fs, at, path, walk_flags, &inode);
+    if (result < 0) {
+        return result;
+    }
+    result = change_inode(inode, change);
+    inode_unref(inode);
+    return result;
+}
+
+static int change_file(struct hf_fs *fs, int fd, const struct change *change)
+{
+    struct open_file *file = open_file_get_opened(fs, fd);
+    if (file == NULL) {
+        return -EBADF;
+    }
+    int result = change_inode(file->inode, change);
+    open_file_put(fs, fd, file);
+    return result;
+}
+
+/* ---- mode ---- */
+
+static int apply_mode(struct inode *inode, const struct change *change)
+{
+    if (inode->type == S_IFLNK) {
+        return -EOPNOTSUPP;
+    }
+    return inode->mount->ops->set_mode(inode->mount, inode->mount_node, change->mode & 07777);
+}
+
+int fs_set_mode(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, mode_t mode)
+{
+    const struct change change = {.apply = apply_mode, .mode = mode};
+    return change_path(fs, at, path, walk_flags, &change);
+}
+
+int fs_set_mode_of_file(struct hf_fs *fs, int fd, mode_t mode)
+{
+    const struct change change = {.apply = apply_mode, .mode = mode};
+    return change_file(fs, fd, &change);
+}
+
+/* ---- owner ---- */
+
+static int apply_owner(struct inode *inode, const struct change *change)
+{
+    return inode->mount->ops->set_owner(
+        inode->mount, inode->mount_node, change->owner, change->group);
+}
+
+int fs_set_owner(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, uid_t owner,
+                 gid_t group)
+{
+    const struct change change = {.apply = apply_owner, .owner = owner, .group = group};
+    return change_path(fs, at, path, walk_flags, &change);
+}
+
+int fs_set_owner_of_file(struct hf_fs *fs, int fd, uid_t owner, gid_t group)
+{
+    const struct change change = {.apply = apply_owner, .owner = owner, .group = group};
+    return change_file(fs, fd, &change);
+}
+
+/* ---- times ---- */
+
+static int apply_times(struct inode *inode, const struct change *change)
+{
+    return inode->mount->ops->set_times(inode->mount, inode->mount_node, change->times);
+}
+
+int fs_set_times(struct hf_fs *fs, int at, const char *path, unsigned walk_flags,
+                 const struct timespec times[2])
+{
+    const struct change change = {.apply = apply_times, .times = times};
+    return change_path(fs, at, path, walk_flags, &change);
+}
+
+int fs_set_times_of_file(struct hf_fs *fs, int fd, const struct timespec times[2])
+{
+    const struct change change = {.apply = apply_times, .times = times};
+    return change_file(fs, fd, &change);
+}

@@ -1,0 +1,109 @@
+/* Links: further names of a file, and symbolic ones. */
+#include "fs/filesystem.h"
+#include "fs/inode.h"
+#include "fs/make.h"
+#include "fs/walk.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+/* ---- link ---- */
+
+struct new_link {
+    struct inode *inode;
+};
+
+static int link_held(struct inode *directory, const char *name, struct inode *inode)
+{
+    struct mount *mount = directory->mount;
+    int result = mount->ops->link(mount, inode->mount_node, directory->mount_node, name);
+    if (result < 0) {
+        return result;
+    }
+    /* A file without a name may get one again. */
+    atomic_store_explicit(&inode->removed, false, memory_order_relaxed);
+    inode_attributes_changed(inode);
+    inode_entry_set(directory, name, inode);
+    return 0;
+}
+
+static int make_link(struct inode *directory, const char *name, const void *context)
+{
+    const struct new_link *new_link = context;
+    struct inode *inode = new_link->inode;
+
+    if (inode->type == S_IFDIR) {
+        /* It fails, and could not be held: it may be the directory, or above it. */
+        struct mount *mount = directory->mount;
+        int result = mount->ops->link(mount, inode->mount_node, directory->mount_node, name);
+        return result < 0 ? result : -EPERM;
+    }
+    int result = inode_acquire(inode, HF_EXCLUSIVE);
+    if (result < 0) {
+        return result;
+    }
+    result = link_held(directory, name, inode);
+    int released = inode_release(inode);
+    return result < 0 ? result : released;
+}
+
+int fs_link(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, int new_at,
+            const char *new_path)
+{
+    struct new_link new_link;
+    int result = walk_to_inode(fs, at, path, walk_flags, &new_link.inode);
+    if (result < 0) {
+        return result;
+    }
+    result = make_entry(fs, new_at, new_path, false, make_link, &new_link);
+    inode_unref(new_link.inode);
+    return result;
+}
+
+/* ---- symlink and readlink ---- */
+
+static int make_symlink(struct inode *directory, const char *name, const void *target)
+{
+    struct inode *child;
+    struct mount *mount = directory->mount;
+    int result = mount->ops->make_symlink(mount, directory->mount_node, name, target);
+    if (result == 0 && inode_entry_made(directory, name, S_IFLNK, &child) == 0) {
+        inode_unref(child);
+    }
+    return result;
+}
+
+int fs_make_symlink(struct hf_fs *fs, const char *target, int at, const char *path)
+{
+    if (target[0] == '\0') {
+        return -ENOENT;
+    }
+    if (strnlen(target, PATH_MAX) == PATH_MAX) {
+        return -ENAMETOOLONG;
+    }
+    return make_entry(fs, at, path, false, make_symlink, target);
+}
+
+ssize_t fs_read_link(struct hf_fs *fs, int at, const char *path, char *buffer, size_t size)
+{
+    struct inode *inode;
+    const char *target;
+
+    int result = walk_to_inode(fs, at, path, WALK_EMPTY, &inode);
+    if (result < 0) {
+        return result;
+    }
+    if (inode->type != S_IFLNK) {
+        result = path[0] == '\0' ? -ENOENT : -EINVAL;
+    } else {
+        result = inode_link_target(inode, &target);
+    }
+    size_t length = 0;
+    if (result == 0) {
+        length = strnlen(target, size);
+        memcpy(buffer, target, length);
+    }
+    inode_unref(inode);
+    return result < 0 ? result : (ssize_t)length;
+}
