@@ -7,11 +7,6 @@
 #include <unistd.h>
 enum { WORKERS = 4, REQUESTS = 400 };
 
-static int dial(void *server) /* how a forked worker gets a connection of its own */
-{
-    return hf_server_connect(*(hf_server **)server);
-}
-
 static int work(hf_fs *fs, int log, int requests)
 {
     int number;
@@ -32,11 +27,13 @@ int main(int argc, char **argv)
     hf_client_config config = HF_CLIENT_CONFIG_INIT;
     hf_fs_config fs_config = HF_FS_CONFIG_INIT;
     fs_config.root = argc > 1 ? argv[1] : ".";
-    config.dial = dial;
-    config.dial_context = &server;
+    if (hf_server_new(NULL, &server) != 0 || hf_server_start(server) != 0) {
+        return 1;
+    }
+    config.dial = hf_server_dial; /* how a forked worker gets a connection of its own */
+    config.dial_context = server;
     int requests[2]; /* the callers have the one end, all workers serve the other */
-    if (hf_server_new(NULL, &server) != 0 || hf_server_start(server) != 0 ||
-        hf_client_from_fd(dial(&server), &config, &client) != 0 ||
+    if (hf_client_from_fd(hf_server_connect(server), &config, &client) != 0 ||
         hf_fs_attach(client, &fs_config, &fs) != 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET, 0, requests) != 0) {
         return 1;

@@ -119,6 +119,14 @@ HF_PUBLIC int hf_server_dispatch(hf_server *server);
 HF_PUBLIC int hf_server_connect(hf_server *server);
 
 /**
+ * hf_server_dial() - hf_server_connect() in the form of hf_client_config.dial
+ * @server: the hf_server, as dial_context
+ *
+ * For the clients of the process that runs the server: with it they survive a fork.
+ */
+HF_PUBLIC int hf_server_dial(void *server);
+
+/**
  * hf_server_adopt() - serve a connected descriptor that the embedder brings
  * @fd: a stream socket, or a character device that can be polled and carries bytes unchanged.
  *      Owned by the server on success, by the caller on failure. Becomes non-blocking and

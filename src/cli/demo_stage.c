@@ -122,12 +122,6 @@ enum stage_signal stage_read_signals(const struct demo_stage *stage, int *number
 
 /* ---- the server, the client and the filesystem ---- */
 
-static int dial_server(void *context)
-{
-    struct demo_stage *stage = context;
-    return hf_server_connect(stage->server);
-}
-
 static int start_server(struct demo_stage *stage)
 {
     hf_server_config config;
@@ -144,8 +138,8 @@ static int start_server(struct demo_stage *stage)
 static int connect_client(struct demo_stage *stage)
 {
     hf_client_config config = HF_CLIENT_CONFIG_INIT;
-    config.dial = dial_server;
-    config.dial_context = stage;
+    config.dial = hf_server_dial;
+    config.dial_context = stage->server;
     const int fd = hf_server_connect(stage->server);
     if (fd < 0) {
         return fd;

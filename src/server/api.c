@@ -318,6 +318,11 @@ static int hand_over(struct hf_server *server, int fd, bool is_socket)
     return 0;
 }
 
+int hf_server_dial(void *server)
+{
+    return hf_server_connect(server);
+}
+
 int hf_server_adopt(hf_server *server, int fd)
 {
     bool is_socket = false;
