@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -308,6 +309,54 @@ static void test_the_cache_stays_inside_its_limit(void **state)
     assert_int_equal(attributes.st_size, 3);
 }
 
+/* ---- names ---- */
+
+static bool is_one_of(int result, int error, int other_error)
+{
+    return result == 0 || result == -ENOENT || result == error || result == other_error;
+}
+
+/* On few names, so that they meet: both clients, some threads each. */
+static void *rename_and_look(void *argument)
+{
+    static const char *const names[] = {"/p", "/q", "/p/a", "/p/b", "/q/a", "/q/a/b", "/f"};
+    const struct worker *worker = argument;
+    struct world *world = worker->world;
+    hf_fs *fs = world->fs[worker->number % 2];
+    unsigned random = (unsigned)worker->number + 1;
+    struct stat attributes;
+    char cwd[PATH_MAX];
+    for (int i = 0; i < rounds(1000); i++) {
+        random = random * 1103515245 + 12345;
+        const char *name = names[(random >> 8) % 7];
+        const char *other = names[(random >> 16) % 7];
+        int result = hf_mkdir(fs, name, 0755);
+        EXPECT(world, is_one_of(result, -EEXIST, -ENOTDIR));
+        result = hf_mknod(fs, other, 0644, 0);
+        EXPECT(world, is_one_of(result, -EEXIST, -ENOTDIR));
+        result = hf_renameat2(
+            fs, HF_AT_FDCWD, name, HF_AT_FDCWD, other, i % 4 == 0 ? RENAME_EXCHANGE : 0);
+        EXPECT(world,
+               is_one_of(result, -EINVAL, -ENOTEMPTY) || result == -ENOTDIR || result == -EISDIR);
+        result = hf_link(fs, name, "/linked");
+        EXPECT(world, is_one_of(result, -EEXIST, -EPERM) || result == -ENOTDIR);
+        hf_unlink(fs, "/linked");
+        hf_unlink(fs, name);
+        EXPECT(world, is_one_of(hf_chmod(fs, other, 0755), -ENOTDIR, 0));
+        EXPECT(world, is_one_of(hf_stat(fs, other, &attributes), -ENOTDIR, 0));
+        EXPECT(world, is_one_of(hf_chdir(fs, name), -ENOTDIR, 0));
+        ssize_t length = hf_getcwd(fs, cwd, sizeof cwd);
+        EXPECT(world, length > 0 || length == -ENOENT);
+        hf_stat(fs, "../a", &attributes);
+    }
+    return NULL;
+}
+
+static void test_threads_rename_what_others_use(void **state)
+{
+    run(*state, 2 * THREADS, rename_and_look, -1);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -318,6 +367,7 @@ int main(void)
         TEST(test_descriptors_closed_while_others_use_them),
         TEST(test_forks_amid_busy_threads),
         TEST(test_the_cache_stays_inside_its_limit),
+        TEST(test_threads_rename_what_others_use),
     };
     return cmocka_run_group_tests_name("fs threads", tests, NULL, NULL);
 }

@@ -59,7 +59,11 @@ static int apply_mode(struct inode *inode, const struct change *change)
     if (inode->type == S_IFLNK) {
         return -EOPNOTSUPP;
     }
-    return inode->mount->ops->set_mode(inode->mount, inode->mount_node, change->mode & 07777);
+    int result = inode->mount->ops->set_mode(inode->mount, inode->mount_node, change->mode & 07777);
+    if (result == 0 && inode->type == S_IFDIR) {
+        inode_search_changed(inode);
+    }
+    return result;
 }
 
 int fs_set_mode(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, mode_t mode)
@@ -78,8 +82,12 @@ int fs_set_mode_of_file(struct hf_fs *fs, int fd, mode_t mode)
 
 static int apply_owner(struct inode *inode, const struct change *change)
 {
-    return inode->mount->ops->set_owner(
-        inode->mount, inode->mount_node, change->owner, change->group);
+    int result =
+        inode->mount->ops->set_owner(inode->mount, inode->mount_node, change->owner, change->group);
+    if (result == 0 && inode->type == S_IFDIR) {
+        inode_search_changed(inode);
+    }
+    return result;
 }
 
 int fs_set_owner(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, uid_t owner,

@@ -114,6 +114,9 @@ void inode_resized(struct inode *inode, off_t size);
 /* The caller holds it EXCLUSIVE and did what may have changed the size in any way. */
 void inode_size_changed(struct inode *inode);
 
+/* The caller holds it EXCLUSIVE, it is a directory, and who may search it has changed. */
+void inode_search_changed(struct inode *directory);
+
 /* The caller holds it EXCLUSIVE and removed its last name: it goes with its last user. */
 void inode_removed(struct inode *inode);
 

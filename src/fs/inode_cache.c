@@ -143,13 +143,18 @@ void inode_size_changed(struct inode *inode)
     inode->size_epoch = 0;
 }
 
+void inode_search_changed(struct inode *directory)
+{
+    pthread_mutex_lock(&directory->mutex);
+    directory_flush(&directory->entries);
+    pthread_mutex_unlock(&directory->mutex);
+}
+
 void inode_removed(struct inode *inode)
 {
     atomic_store_explicit(&inode->removed, true, memory_order_relaxed);
     /* A removed directory has no entries, not even `.`; only the mount can say so. */
-    pthread_mutex_lock(&inode->mutex);
-    directory_flush(&inode->entries);
-    pthread_mutex_unlock(&inode->mutex);
+    inode_search_changed(inode);
 }
 
 int inode_link_target(struct inode *inode, const char **target)

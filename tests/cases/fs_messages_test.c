@@ -6,6 +6,7 @@
 #include "lib/fs_world.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/falloc.h>
 #include <signal.h>
 #include <string.h>
@@ -157,11 +158,50 @@ static void again_get_xattr(struct cached *cached)
     CHECK(hf_llistxattr(cached->fs, "a/b/file", value, sizeof value) >= 7);
 }
 
+/* ---- names and attributes ---- */
+
+static void again_names(struct cached *cached)
+{
+    hf_fs *fs = cached->fs;
+    CHECK_EQUAL(hf_rename(fs, "a/b/file", "a/b/file2"), 0);
+    CHECK_EQUAL(hf_rename(fs, "a/b/file2", "a/file"), 0);
+    CHECK_EQUAL(hf_rename(fs, "a/file", "a/b/file"), 0);
+    CHECK_EQUAL(hf_rename(fs, "a/b", "a/c"), 0);
+    CHECK_EQUAL(hf_rename(fs, "a/c", "a/b"), 0);
+    CHECK_EQUAL(hf_link(fs, "a/b/file", "a/link"), 0);
+    CHECK_EQUAL(hf_unlink(fs, "a/link"), 0);
+    for (int twice = 0; twice < 2; twice++) {
+        CHECK_EQUAL(
+            hf_renameat2(fs, HF_AT_FDCWD, "a/b/file", HF_AT_FDCWD, "a/b/log", RENAME_EXCHANGE), 0);
+    }
+    CHECK_EQUAL(hf_rename(fs, "a/b", "a/b/c"), -EINVAL);
+}
+
+static void again_attributes(struct cached *cached)
+{
+    hf_fs *fs = cached->fs;
+    struct statx attributes;
+    char target[PATH_MAX];
+    CHECK_EQUAL(hf_chmod(fs, "a/b/file", 0640), 0);
+    CHECK_EQUAL(hf_chown(fs, "a/b/file", (uid_t)-1, (gid_t)-1), 0);
+    CHECK_EQUAL(hf_utimensat(fs, HF_AT_FDCWD, "a/b/file", NULL, 0), 0);
+    CHECK_EQUAL(hf_fchmod(fs, cached->file, 0644), 0);
+    CHECK_EQUAL(hf_futimens(fs, cached->file, NULL), 0);
+    CHECK_EQUAL(hf_statx(fs, HF_AT_FDCWD, "a/b/file", 0, STATX_ALL, &attributes), 0);
+    CHECK_EQUAL(hf_access(fs, "a/b/file", R_OK), 0);
+    CHECK_EQUAL(hf_fstatat(fs, cached->directory, "file", &(struct stat){0}, 0), 0);
+    CHECK_EQUAL(hf_readlink(fs, "a/to_file", target, sizeof target), 6);
+    CHECK_EQUAL(hf_chdir(fs, "a/b"), 0);
+    CHECK_EQUAL(hf_getcwd(fs, target, sizeof target), 5);
+    CHECK_EQUAL(hf_chdir(fs, "../.."), 0);
+}
+
 static void cached_open(struct fs_world *world, struct cached *cached)
 {
     cached->fs = world->fs;
     CHECK_EQUAL(hf_mkdir(world->fs, "a", 0755), 0);
     CHECK_EQUAL(hf_mkdir(world->fs, "a/b", 0755), 0);
+    CHECK_EQUAL(hf_symlink(world->fs, "b/file", "a/to_file"), 0);
     cached->file = hf_open(world->fs, "a/b/file", O_RDWR | O_CREAT, 0644);
     cached->log = hf_open(world->fs, "a/b/log", O_WRONLY | O_APPEND | O_CREAT, 0644);
     cached->directory = hf_open(world->fs, "a/b", O_RDONLY | O_DIRECTORY, 0);
@@ -185,6 +225,8 @@ static void act_repeat(struct fs_world *world, void *argument)
         again_sync,
         again_set_xattr,
         again_get_xattr,
+        again_names,
+        again_attributes,
     };
     struct cached cached;
     cached_open(world, &cached);
