@@ -9,9 +9,9 @@
 #include <sys/resource.h>
 
 /* Until mounts come from a table at the server, there is one. */
-#define ROOT_MOUNT_NUMBER 1
+#define BACKEND_DIRECT 1
 
-/* Each cached inode of a direct mount keeps a descriptor of the host open. */
+/* Each cached inode of a direct backend keeps a descriptor of the host open. */
 #define INODES_MIN 64
 #define INODES_MAX 4096
 
@@ -28,19 +28,19 @@ static size_t inode_limit(void)
 
 int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out)
 {
-    struct mount *mount;
+    struct backend *backend;
 
     if (client == NULL || out == NULL || config == NULL || config->size != sizeof *config ||
         config->root == NULL ||
         (config->external != HF_EXTERNAL_NEVER && config->external != HF_EXTERNAL_CHECK)) {
         return -EINVAL;
     }
-    int result = direct_mount_new(
-        config->root, ROOT_MOUNT_NUMBER, config->external == HF_EXTERNAL_CHECK, &mount);
+    int result = direct_backend_new(
+        config->root, BACKEND_DIRECT, config->external == HF_EXTERNAL_CHECK, &backend);
     if (result < 0) {
         return result;
     }
-    return fs_new(client, mount, inode_limit(), out);
+    return fs_new(client, backend, inode_limit(), out);
 }
 
 hf_fs *hf_fs_detach(hf_fs *fs)

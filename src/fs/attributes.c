@@ -72,12 +72,12 @@ static void fill_basic(const struct stat *from, struct statx *out)
     };
 }
 
-/* The cache knows what stat() tells; only for more than that the mount is asked. */
+/* The cache knows what stat() tells; only for more than that the backend is asked. */
 static int statx_held(struct inode *inode, int flags, unsigned mask, struct statx *out)
 {
     struct stat attributes;
     if ((mask & ~STATX_BASIC_STATS) != 0) {
-        return inode->mount->ops->statx(inode->mount, inode->mount_node, flags, mask, out);
+        return inode->backend->ops->statx(inode->backend, inode->backend_node, flags, mask, out);
     }
     int result = inode_get_attributes(inode, &attributes);
     if (result == 0) {
@@ -112,7 +112,7 @@ static int access_inode(struct inode *inode, int mode, int flags)
     if (result < 0) {
         return result;
     }
-    result = inode->mount->ops->access(inode->mount, inode->mount_node, mode, flags);
+    result = inode->backend->ops->access(inode->backend, inode->backend_node, mode, flags);
     int released = inode_release(inode);
     return result < 0 ? result : released;
 }
@@ -139,7 +139,7 @@ int fs_statfs(struct hf_fs *fs, const char *path, struct statfs *out)
     if (result < 0) {
         return result;
     }
-    result = inode->mount->ops->statfs(inode->mount, inode->mount_node, out);
+    result = inode->backend->ops->statfs(inode->backend, inode->backend_node, out);
     inode_unref(inode);
     return result;
 }
@@ -151,7 +151,7 @@ int fs_statfs_file(struct hf_fs *fs, int fd, struct statfs *out)
         return -EBADF;
     }
     struct inode *inode = file->inode;
-    int result = inode->mount->ops->statfs(inode->mount, inode->mount_node, out);
+    int result = inode->backend->ops->statfs(inode->backend, inode->backend_node, out);
     open_file_put(fs, fd, file);
     return result;
 }
@@ -165,7 +165,7 @@ static int truncate_file(struct open_file *file, off_t size)
     if (result < 0) {
         return result;
     }
-    result = inode->mount->ops->truncate(inode->mount, file->mount_file, size);
+    result = inode->backend->ops->truncate(inode->backend, file->backend_file, size);
     if (result == 0) {
         inode_resized(inode, size);
     }

@@ -59,7 +59,8 @@ static int apply_mode(struct inode *inode, const struct change *change)
     if (inode->type == S_IFLNK) {
         return -EOPNOTSUPP;
     }
-    int result = inode->mount->ops->set_mode(inode->mount, inode->mount_node, change->mode & 07777);
+    int result =
+        inode->backend->ops->set_mode(inode->backend, inode->backend_node, change->mode & 07777);
     if (result == 0 && inode->type == S_IFDIR) {
         inode_search_changed(inode);
     }
@@ -82,8 +83,8 @@ int fs_set_mode_of_file(struct hf_fs *fs, int fd, mode_t mode)
 
 static int apply_owner(struct inode *inode, const struct change *change)
 {
-    int result =
-        inode->mount->ops->set_owner(inode->mount, inode->mount_node, change->owner, change->group);
+    int result = inode->backend->ops->set_owner(
+        inode->backend, inode->backend_node, change->owner, change->group);
     if (result == 0 && inode->type == S_IFDIR) {
         inode_search_changed(inode);
     }
@@ -107,7 +108,7 @@ int fs_set_owner_of_file(struct hf_fs *fs, int fd, uid_t owner, gid_t group)
 
 static int apply_times(struct inode *inode, const struct change *change)
 {
-    return inode->mount->ops->set_times(inode->mount, inode->mount_node, change->times);
+    return inode->backend->ops->set_times(inode->backend, inode->backend_node, change->times);
 }
 
 int fs_set_times(struct hf_fs *fs, int at, const char *path, unsigned walk_flags,

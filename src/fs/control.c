@@ -90,7 +90,7 @@ static int get_status(struct open_file *file)
 
 static int set_status(struct open_file *file, int flags)
 {
-    struct mount *mount = file->inode->mount;
+    struct backend *backend = file->inode->backend;
 
     int result = open_file_lock(file);
     if (result < 0) {
@@ -99,7 +99,8 @@ static int set_status(struct open_file *file, int flags)
     const int status = flags & OPEN_FILE_STATUS;
     const bool changed = status != file->flags;
     if (((status ^ file->flags) & (O_DIRECT | O_NOATIME)) != 0) {
-        result = mount->ops->set_status(mount, file->mount_file, status & (O_DIRECT | O_NOATIME));
+        result =
+            backend->ops->set_status(backend, file->backend_file, status & (O_DIRECT | O_NOATIME));
     }
     if (result == 0) {
         file->flags = status;

@@ -2,7 +2,7 @@
  * What a process has besides its descriptors: a working directory and a umask.
  *
  * The working directory is an inode, so it survives whatever happens to its names. Its path is
- * found from the bottom up, with the mount's rename handle held: then no directory on the way
+ * found from the bottom up, with the backend's rename handle held: then no directory on the way
  * can get another parent.
  */
 #include "fs/filesystem.h"
@@ -39,8 +39,8 @@ static int check_searchable(struct inode *directory)
     if (result < 0) {
         return result;
     }
-    struct mount *mount = directory->mount;
-    result = mount->ops->access(mount, directory->mount_node, X_OK, AT_EACCESS);
+    struct backend *backend = directory->backend;
+    result = backend->ops->access(backend, directory->backend_node, X_OK, AT_EACCESS);
     int released = inode_release(directory);
     return result < 0 ? result : released;
 }
@@ -132,10 +132,10 @@ ssize_t fs_get_working_directory(struct hf_fs *fs, char *buffer, size_t size)
     if (directory == fs->root) {
         builder.buffer[--builder.start] = '/';
     } else {
-        result = hf_sync_acquire(directory->mount->rename_handle, HF_SHARED, NULL);
+        result = hf_sync_acquire(directory->backend->rename_handle, HF_SHARED, NULL);
         if (result >= 0) {
             result = build_path(&builder, directory);
-            int released = hf_sync_release(directory->mount->rename_handle);
+            int released = hf_sync_release(directory->backend->rename_handle);
             result = result < 0 ? result : released;
         }
     }

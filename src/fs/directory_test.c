@@ -106,7 +106,7 @@ static void test_a_listing_completes_what_is_known(void **state)
     struct fixture *fixture = *state;
     set_present(fixture, "entry1");
     set_absent(fixture, "gone");
-    set_absent(fixture, "entry2"); /* the mount knows better */
+    set_absent(fixture, "entry2"); /* the backend knows better */
     list(fixture, 4);
     assert_int_equal(find(fixture, "entry1")->kind, DENTRY_PRESENT);
     assert_int_equal(find(fixture, "entry2")->kind, DENTRY_LISTED);

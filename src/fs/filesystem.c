@@ -40,23 +40,23 @@ static int make_root(struct hf_fs *fs)
 {
     struct stat attributes;
     intptr_t node;
-    int result = fs->mount->ops->root(fs->mount, &node, &attributes);
+    int result = fs->backend->ops->root(fs->backend, &node, &attributes);
     if (result < 0) {
         return result;
     }
-    return inode_get(fs, fs->mount, node, &attributes, &fs->root);
+    return inode_get(fs, fs->backend, node, &attributes, &fs->root);
 }
 
-int fs_new(hf_client *client, struct mount *mount, size_t inode_limit, struct hf_fs **out)
+int fs_new(hf_client *client, struct backend *backend, size_t inode_limit, struct hf_fs **out)
 {
     struct hf_fs *fs = calloc(1, sizeof *fs);
     if (fs == NULL || id_map_init(&fs->inodes) < 0) {
         free(fs);
-        mount->ops->destroy(mount);
+        backend->ops->destroy(backend);
         return -ENOMEM;
     }
     fs->client = hf_client_ref(client);
-    fs->mount = mount;
+    fs->backend = backend;
     fs->inode_limit = inode_limit;
     atomic_init(&fs->cwd, NULL);
     atomic_init(&fs->umask, fs_process_umask());
@@ -74,7 +74,7 @@ int fs_new(hf_client *client, struct mount *mount, size_t inode_limit, struct hf
     client_add_fork_hook(client, &fs->fork_hook);
 
     int result = client_open_reserved(
-        client, fs_id_of_rename(mount->number), HF_SYNC_LOCK, &mount->rename_handle);
+        client, fs_id_of_rename(backend->number), HF_SYNC_LOCK, &backend->rename_handle);
     if (result == 0) {
         result = make_root(fs);
     }
@@ -95,8 +95,8 @@ void fs_free(struct hf_fs *fs)
     inode_unref(atomic_load(&fs->cwd));
     inode_unref(fs->root);
     inodes_drop_all(fs);
-    hf_sync_close(fs->mount->rename_handle);
-    fs->mount->ops->destroy(fs->mount);
+    hf_sync_close(fs->backend->rename_handle);
+    fs->backend->ops->destroy(fs->backend);
     descriptors_deinit(&fs->descriptors);
     id_map_deinit(&fs->inodes);
     pthread_mutex_destroy(&fs->cwd_mutex);

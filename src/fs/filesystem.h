@@ -4,7 +4,7 @@
  * Locks, each taken before those below it:
  *   the gate                     counted, around every operation
  *   a sync handle of an open file, or its mutex while it is private
- *   the mount's rename handle    EXCLUSIVE: no directory gets another parent but by the holder
+ *   the backend's rename handle  EXCLUSIVE: no directory gets another parent but by the holder
  *   sync handles of directories, ancestors first; of two of which neither is the other's
  *                                ancestor, either first, with the rename handle
  *   sync handles of other files, of two the one with the lower id first
@@ -19,14 +19,14 @@
 #include "client/client.h"
 #include "fs/descriptors.h"
 #include "fs/gate.h"
-#include "fs/mount.h"
+#include "fs/backend.h"
 
 #include <holdfast/fs.h>
 #include <sys/vfs.h>
 
 struct hf_fs {
     hf_client *client; /* a reference */
-    struct mount *mount;
+    struct backend *backend;
     struct inode *root; /* a reference */
     struct gate gate;
     struct client_fork_hook fork_hook;
@@ -51,9 +51,9 @@ struct hf_fs {
     _Atomic mode_t umask;
 };
 
-/* Takes over @mount, on failure too. @inode_limit is how many inodes are cached, about.
- * Return: 0; -ENOMEM, or what the mount's root() says. */
-int fs_new(hf_client *client, struct mount *mount, size_t inode_limit, struct hf_fs **out);
+/* Takes over @backend, on failure too. @inode_limit is how many inodes are cached, about.
+ * Return: 0; -ENOMEM, or what the backend's root() says. */
+int fs_new(hf_client *client, struct backend *backend, size_t inode_limit, struct hf_fs **out);
 
 /* Close all descriptors and free everything. No other thread uses it. */
 void fs_free(struct hf_fs *fs);

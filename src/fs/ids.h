@@ -4,12 +4,12 @@
  *   space   63      HF_SPACE_RESERVED
  *           62      0: identifiers of named handles have it set
  *           61..56  the kind of handle, below
- *     inode:        55..32  the number of the mount, 31..0  the device, folded
+ *     inode:        55..32  the number of the backend, 31..0  the device, folded
  *     open file:    55..0   the number of the client that opened the file
  *   object
  *     inode:        st_ino
  *     open file:    a counter of that client
- *   A mount's rename handle is named as an inode of device and number 0.
+ *   A backend's rename handle is named as an inode of device and number 0.
  *
  * An open file keeps its name in processes that inherit it, whose clients have other numbers.
  */
@@ -33,20 +33,20 @@ static inline uint32_t fs_id_fold_device(dev_t device)
     return ((uint32_t)major(device) << 20) ^ (uint32_t)minor(device);
 }
 
-static inline hf_id fs_id_of_inode(uint32_t mount, dev_t device, ino_t number)
+static inline hf_id fs_id_of_inode(uint32_t backend, dev_t device, ino_t number)
 {
     return (hf_id){
         .space = HF_SPACE_RESERVED | ((uint64_t)FS_ID_INODE << 56) |
-                 ((uint64_t)(mount & 0xffffff) << 32) | fs_id_fold_device(device),
+                 ((uint64_t)(backend & 0xffffff) << 32) | fs_id_fold_device(device),
         .object = number,
     };
 }
 
-static inline hf_id fs_id_of_rename(uint32_t mount)
+static inline hf_id fs_id_of_rename(uint32_t backend)
 {
     return (hf_id){
         .space = HF_SPACE_RESERVED | ((uint64_t)FS_ID_RENAME << 56) |
-                 ((uint64_t)(mount & 0xffffff) << 32),
+                 ((uint64_t)(backend & 0xffffff) << 32),
         .object = 0,
     };
 }

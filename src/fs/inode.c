@@ -4,7 +4,7 @@
  * An inode can gain its first reference only through the table, under fs->inodes_mutex; its
  * last goes under that mutex too. So whoever finds references == 0 there may free it.
  *
- * Each cached inode keeps a node of its mount, for a direct mount a descriptor of the host.
+ * Each cached inode keeps a node of its backend, for the direct one a descriptor of the host.
  * Over the limit, directories one after the other drop the dentries that were not used since
  * their last turn, and the inodes that are thereby left without references go, longest unused
  * first.
@@ -33,14 +33,14 @@ static void inode_free(struct inode *inode)
     }
     xattr_cache_deinit(&inode->xattrs);
     hf_sync_close(inode->handle);
-    inode->mount->ops->forget(inode->mount, inode->mount_node);
+    inode->backend->ops->forget(inode->backend, inode->backend_node);
     free(atomic_load(&inode->link_target));
     pthread_mutex_destroy(&inode->mutex);
     free(inode);
     inode_unref(parent);
 }
 
-static int inode_new(struct hf_fs *fs, struct mount *mount, intptr_t node,
+static int inode_new(struct hf_fs *fs, struct backend *backend, intptr_t node,
                      const struct stat *attributes, hf_id id, struct inode **out)
 {
     struct inode *inode = calloc(1, sizeof *inode);
@@ -58,8 +58,8 @@ static int inode_new(struct hf_fs *fs, struct mount *mount, intptr_t node,
     atomic_init(&inode->references, 1);
     atomic_init(&inode->recently_used, true);
     inode->fs = fs;
-    inode->mount = mount;
-    inode->mount_node = node;
+    inode->backend = backend;
+    inode->backend_node = node;
     inode->number = attributes->st_ino;
     inode->type = attributes->st_mode & S_IFMT;
     pthread_mutex_init(&inode->mutex, NULL);
@@ -95,16 +95,16 @@ static void table_remove(struct hf_fs *fs, struct inode *inode)
     }
 }
 
-int inode_get(struct hf_fs *fs, struct mount *mount, intptr_t node, const struct stat *attributes,
-              struct inode **out)
+int inode_get(struct hf_fs *fs, struct backend *backend, intptr_t node,
+              const struct stat *attributes, struct inode **out)
 {
-    const hf_id id = fs_id_of_inode(mount->number, attributes->st_dev, attributes->st_ino);
+    const hf_id id = fs_id_of_inode(backend->number, attributes->st_dev, attributes->st_ino);
     int result = 0;
 
     pthread_mutex_lock(&fs->inodes_mutex);
     struct id_map_node *found = id_map_find(&fs->inodes, id);
     if (found == NULL) {
-        result = inode_new(fs, mount, node, attributes, id, out);
+        result = inode_new(fs, backend, node, attributes, id, out);
         if (result == 0) {
             table_insert(fs, *out);
             pthread_mutex_unlock(&fs->inodes_mutex);
@@ -119,7 +119,7 @@ int inode_get(struct hf_fs *fs, struct mount *mount, intptr_t node, const struct
         *out = inode;
     }
     pthread_mutex_unlock(&fs->inodes_mutex);
-    mount->ops->forget(mount, node);
+    backend->ops->forget(backend, node);
     return result;
 }
 
@@ -164,7 +164,7 @@ static struct inode *known_parent(struct inode *directory, uint64_t epoch)
 {
     struct inode *parent = NULL;
     pthread_mutex_lock(&directory->fs->inodes_mutex);
-    if (directory->parent_epoch == epoch && !directory->mount->is_checked) {
+    if (directory->parent_epoch == epoch && !directory->backend->is_checked) {
         parent = inode_ref(directory->parent);
     }
     pthread_mutex_unlock(&directory->fs->inodes_mutex);
@@ -173,14 +173,14 @@ static struct inode *known_parent(struct inode *directory, uint64_t epoch)
 
 static int ask_for_parent(struct inode *directory, struct inode **parent)
 {
-    struct mount *mount = directory->mount;
+    struct backend *backend = directory->backend;
     struct stat attributes;
     intptr_t node;
-    int result = mount->ops->parent(mount, directory->mount_node, &node, &attributes);
+    int result = backend->ops->parent(backend, directory->backend_node, &node, &attributes);
     if (result < 0) {
         return result;
     }
-    return inode_get(directory->fs, mount, node, &attributes, parent);
+    return inode_get(directory->fs, backend, node, &attributes, parent);
 }
 
 int inode_parent_held(struct inode *directory, struct inode **parent)

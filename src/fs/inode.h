@@ -16,7 +16,7 @@
 #include "base/id_map.h"
 #include "base/list.h"
 #include "fs/directory.h"
-#include "fs/mount.h"
+#include "fs/backend.h"
 #include "fs/xattr_cache.h"
 
 #include <holdfast/fs.h>
@@ -34,8 +34,8 @@ struct inode {
     _Atomic bool recently_used;    /* looked up since it was last considered for dropping */
     _Atomic bool removed;          /* its last name was removed by this client */
     struct hf_fs *fs;
-    struct mount *mount;
-    intptr_t mount_node;
+    struct backend *backend;
+    intptr_t backend_node;
     hf_sync *handle;
     ino_t number;
     mode_t type;           /* the S_IFMT bits of its mode; they never change */
@@ -56,8 +56,8 @@ struct inode {
 
 /* The inode of @node, which has @attributes, with a reference; made if it is not known. Takes
  * over @node, on failure too. Return: 0, -ENOMEM, or what opening a sync handle says. */
-int inode_get(struct hf_fs *fs, struct mount *mount, intptr_t node, const struct stat *attributes,
-              struct inode **out);
+int inode_get(struct hf_fs *fs, struct backend *backend, intptr_t node,
+              const struct stat *attributes, struct inode **out);
 
 static inline struct inode *inode_ref(struct inode *inode)
 {
@@ -70,7 +70,7 @@ struct inode *inode_unref(struct inode *inode);
 
 /* The directory that a directory is in, with a reference; of the root, the root. The caller
  * of the second one holds @directory. Return: 0; -ENOENT when it is no longer below the root,
- * or what the mount says. */
+ * or what the backend says. */
 int inode_parent(struct inode *directory, struct inode **parent);
 int inode_parent_held(struct inode *directory, struct inode **parent);
 
@@ -125,11 +125,11 @@ void inode_removed(struct inode *inode);
 int inode_link_target(struct inode *inode, const char **target);
 
 /* Look up an entry, never `.` or `..`. The caller holds @directory. On success @child has a
- * reference. Return: 0, -ENOENT, -ENAMETOOLONG, or what the mount says. */
+ * reference. Return: 0, -ENOENT, -ENAMETOOLONG, or what the backend says. */
 int inode_lookup(struct inode *directory, const char *name, size_t length, struct inode **child);
 
 /* The caller holds @directory EXCLUSIVE and made a file of @mode there: bring its inode, with
- * a reference. Return: 0, or what the mount says; the entry is there all the same. */
+ * a reference. Return: 0, or what the backend says; the entry is there all the same. */
 int inode_entry_made(struct inode *directory, const char *name, mode_t mode, struct inode **child);
 
 /* What was just made in @directory as @node has the mode @made: give it the permissions that
@@ -140,7 +140,7 @@ void inode_restore_mode(struct inode *directory, intptr_t node, mode_t mode, mod
 void inode_entry_set(struct inode *directory, const char *name, struct inode *child);
 
 /* The name of the entry that is @child, a directory, in @name. The caller holds @directory.
- * Return: 0; -ENOENT when there is none, or what the mount says. */
+ * Return: 0; -ENOENT when there is none, or what the backend says. */
 int inode_entry_name(struct inode *directory, const struct inode *child, char name[NAME_MAX + 1]);
 
 /* The caller holds @directory EXCLUSIVE, tried to change an entry, and does not know how it went. */

@@ -70,8 +70,8 @@ int inode_release_two(struct inode *one, struct inode *other)
 /* With the mutex, or under EXCLUSIVE. */
 static int fill_attributes(struct inode *inode, uint64_t epoch)
 {
-    int result =
-        inode->mount->ops->get_attributes(inode->mount, inode->mount_node, &inode->attributes);
+    int result = inode->backend->ops->get_attributes(
+        inode->backend, inode->backend_node, &inode->attributes);
     if (result < 0) {
         return result;
     }
@@ -83,8 +83,8 @@ static int fill_attributes(struct inode *inode, uint64_t epoch)
 
 int inode_get_attributes(struct inode *inode, struct stat *out)
 {
-    if (inode->mount->is_checked) {
-        return inode->mount->ops->get_attributes(inode->mount, inode->mount_node, out);
+    if (inode->backend->is_checked) {
+        return inode->backend->ops->get_attributes(inode->backend, inode->backend_node, out);
     }
     const uint64_t epoch = hf_sync_epoch(inode->handle);
     if (atomic_load_explicit(&inode->attributes_epoch, memory_order_acquire) != epoch) {
@@ -105,7 +105,7 @@ int inode_get_attributes(struct inode *inode, struct stat *out)
 int inode_get_size(struct inode *inode, off_t *size)
 {
     const uint64_t epoch = hf_sync_epoch(inode->handle);
-    if (inode->size_epoch != epoch || inode->mount->is_checked) {
+    if (inode->size_epoch != epoch || inode->backend->is_checked) {
         int result = fill_attributes(inode, epoch);
         if (result < 0) {
             return result;
@@ -153,7 +153,7 @@ void inode_search_changed(struct inode *directory)
 void inode_removed(struct inode *inode)
 {
     atomic_store_explicit(&inode->removed, true, memory_order_relaxed);
-    /* A removed directory has no entries, not even `.`; only the mount can say so. */
+    /* A removed directory has no entries, not even `.`; only the backend can say so. */
     inode_search_changed(inode);
 }
 
@@ -169,8 +169,8 @@ int inode_link_target(struct inode *inode, const char **target)
     pthread_mutex_lock(&inode->mutex);
     known = atomic_load_explicit(&inode->link_target, memory_order_relaxed);
     if (known == NULL) {
-        ssize_t length = inode->mount->ops->read_link(
-            inode->mount, inode->mount_node, buffer, sizeof buffer - 1);
+        ssize_t length = inode->backend->ops->read_link(
+            inode->backend, inode->backend_node, buffer, sizeof buffer - 1);
         if (length < 0) {
             result = (int)length;
         } else {
@@ -184,26 +184,26 @@ int inode_link_target(struct inode *inode, const char **target)
     return result;
 }
 
-/* Ask the mount. With the mutex. */
-static int look_up_at_mount(struct inode *directory, const char *name, struct inode **child,
-                            mode_t *mode)
+/* Ask the backend. With the mutex. */
+static int look_up_at_backend(struct inode *directory, const char *name, struct inode **child,
+                              mode_t *mode)
 {
-    struct mount *mount = directory->mount;
+    struct backend *backend = directory->backend;
     struct stat attributes;
     intptr_t node;
-    int result = mount->ops->lookup(mount, directory->mount_node, name, &node, &attributes);
+    int result = backend->ops->lookup(backend, directory->backend_node, name, &node, &attributes);
     if (result < 0) {
         return result;
     }
     *mode = attributes.st_mode;
-    return inode_get(directory->fs, mount, node, &attributes, child);
+    return inode_get(directory->fs, backend, node, &attributes, child);
 }
 
 /* With the mutex. */
 static int look_up(struct inode *directory, const char *name, size_t length, struct inode **child)
 {
     struct directory *entries = &directory->entries;
-    const bool ask = directory->mount->is_checked;
+    const bool ask = directory->backend->is_checked;
     const struct dentry *dentry = ask ? NULL : directory_find(entries, name, length);
 
     if (dentry != NULL && dentry->kind == DENTRY_PRESENT) {
@@ -219,7 +219,7 @@ static int look_up(struct inode *directory, const char *name, size_t length, str
     memcpy(name_with_end, name, length);
     name_with_end[length] = '\0';
 
-    int result = look_up_at_mount(directory, name_with_end, child, &mode);
+    int result = look_up_at_backend(directory, name_with_end, child, &mode);
     if (result == 0) {
         entries->searchable = true;
         directory_set_present(entries, name, length, *child);
@@ -247,10 +247,11 @@ int inode_lookup(struct inode *directory, const char *name, size_t length, struc
 
 void inode_restore_mode(struct inode *directory, intptr_t node, mode_t mode, mode_t made)
 {
-    struct mount *mount = directory->mount;
+    struct backend *backend = directory->backend;
     const mode_t missing = mode & ~made & 0777;
     if (missing != 0) {
-        mount->ops->restore_mode(mount, directory->mount_node, node, (made | missing) & 07777);
+        backend->ops->restore_mode(
+            backend, directory->backend_node, node, (made | missing) & 07777);
     }
 }
 
@@ -262,7 +263,7 @@ int inode_entry_made(struct inode *directory, const char *name, mode_t mode, str
     inode_attributes_changed(directory);
     pthread_mutex_lock(&directory->mutex);
     directory_validate(&directory->entries, hf_sync_epoch(directory->handle));
-    int result = look_up_at_mount(directory, name, child, &made);
+    int result = look_up_at_backend(directory, name, child, &made);
     if (result == 0) {
         directory->entries.searchable = true;
         directory_set_present(&directory->entries, name, length, *child);
@@ -272,7 +273,7 @@ int inode_entry_made(struct inode *directory, const char *name, mode_t mode, str
     pthread_mutex_unlock(&directory->mutex);
     /* Nobody can look at it before the directory is released. */
     if (result == 0 && (*child)->type != S_IFLNK) {
-        inode_restore_mode(directory, (*child)->mount_node, mode, made);
+        inode_restore_mode(directory, (*child)->backend_node, mode, made);
     }
     return result;
 }
@@ -316,7 +317,7 @@ static int complete_entries(struct inode *directory, intptr_t file)
     if (entries->complete) {
         return 0;
     }
-    int result = directory->mount->ops->list(directory->mount, file, add_listed_entry, entries);
+    int result = directory->backend->ops->list(directory->backend, file, add_listed_entry, entries);
     if (result == 0) {
         directory_set_complete(entries);
     }
@@ -326,12 +327,13 @@ static int complete_entries(struct inode *directory, intptr_t file)
 /* With the mutex: the same, without a file that is open. */
 static int complete_entries_by_node(struct inode *directory)
 {
-    struct mount *mount = directory->mount;
+    struct backend *backend = directory->backend;
     intptr_t file;
-    int result = mount->ops->open(mount, directory->mount_node, ".", O_RDONLY | O_DIRECTORY, &file);
+    int result =
+        backend->ops->open(backend, directory->backend_node, ".", O_RDONLY | O_DIRECTORY, &file);
     if (result == 0) {
         result = complete_entries(directory, file);
-        mount->ops->close(mount, file);
+        backend->ops->close(backend, file);
     }
     return result;
 }
@@ -340,7 +342,7 @@ static int complete_entries_by_node(struct inode *directory)
 static int find_name(struct inode *directory, const struct inode *child, char *name)
 {
     struct inode *found;
-    if (directory->mount->is_checked) {
+    if (directory->backend->is_checked) {
         directory_flush(&directory->entries);
         directory_validate(&directory->entries, hf_sync_epoch(directory->handle));
     }
@@ -388,7 +390,7 @@ int inode_read_entry(struct inode *directory, intptr_t file, off_t position, hf_
     const struct dentry *dentry;
 
     pthread_mutex_lock(&directory->mutex);
-    if (position == 0 && directory->mount->is_checked) {
+    if (position == 0 && directory->backend->is_checked) {
         directory_flush(&directory->entries); /* each pass begins with what is there now */
     }
     int result = complete_entries(directory, file);

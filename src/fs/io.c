@@ -20,7 +20,7 @@ struct io_data {
     size_t size;
 };
 
-/* One buffer without a byte; of vectors the mount says whether they are right. */
+/* One buffer without a byte; of vectors the backend says whether they are right. */
 static bool is_empty(const struct io_data *data)
 {
     return !data->is_vectors && data->size == 0;
@@ -31,7 +31,7 @@ static bool is_empty(const struct io_data *data)
 static ssize_t read_data(struct open_file *file, const struct io_data *data, off_t offset)
 {
     struct inode *inode = file->inode;
-    struct mount *mount = inode->mount;
+    struct backend *backend = inode->backend;
     ssize_t done;
 
     int acquired = inode_acquire(inode, HF_SHARED);
@@ -39,21 +39,22 @@ static ssize_t read_data(struct open_file *file, const struct io_data *data, off
         return acquired;
     }
     if (!data->is_vectors) {
-        done = mount->ops->read(mount, file->mount_file, data->to, data->size, offset);
+        done = backend->ops->read(backend, file->backend_file, data->to, data->size, offset);
     } else {
-        done =
-            mount->ops->read_vectors(mount, file->mount_file, data->vectors, data->count, offset);
+        done = backend->ops->read_vectors(
+            backend, file->backend_file, data->vectors, data->count, offset);
     }
     return first_error(done, inode_release(inode));
 }
 
-static ssize_t write_at_mount(struct open_file *file, const struct io_data *data, off_t offset)
+static ssize_t write_at_backend(struct open_file *file, const struct io_data *data, off_t offset)
 {
-    struct mount *mount = file->inode->mount;
+    struct backend *backend = file->inode->backend;
     if (!data->is_vectors) {
-        return mount->ops->write(mount, file->mount_file, data->from, data->size, offset);
+        return backend->ops->write(backend, file->backend_file, data->from, data->size, offset);
     }
-    return mount->ops->write_vectors(mount, file->mount_file, data->vectors, data->count, offset);
+    return backend->ops->write_vectors(
+        backend, file->backend_file, data->vectors, data->count, offset);
 }
 
 /* Write at *offset, or with O_APPEND in @flags at the end: then *offset says where that was. */
@@ -70,7 +71,7 @@ static ssize_t write_data(struct open_file *file, int flags, const struct io_dat
         done = inode_get_size(inode, offset);
     }
     if (done == 0) {
-        done = write_at_mount(file, data, *offset);
+        done = write_at_backend(file, data, *offset);
     }
     if (done > 0) {
         inode_grew(inode, *offset + done);

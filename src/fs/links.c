@@ -16,8 +16,8 @@ struct new_link {
 
 static int link_held(struct inode *directory, const char *name, struct inode *inode)
 {
-    struct mount *mount = directory->mount;
-    int result = mount->ops->link(mount, inode->mount_node, directory->mount_node, name);
+    struct backend *backend = directory->backend;
+    int result = backend->ops->link(backend, inode->backend_node, directory->backend_node, name);
     if (result < 0) {
         return result;
     }
@@ -35,8 +35,9 @@ static int make_link(struct inode *directory, const char *name, const void *cont
 
     if (inode->type == S_IFDIR) {
         /* It fails, and could not be held: it may be the directory, or above it. */
-        struct mount *mount = directory->mount;
-        int result = mount->ops->link(mount, inode->mount_node, directory->mount_node, name);
+        struct backend *backend = directory->backend;
+        int result =
+            backend->ops->link(backend, inode->backend_node, directory->backend_node, name);
         return result < 0 ? result : -EPERM;
     }
     int result = inode_acquire(inode, HF_EXCLUSIVE);
@@ -66,8 +67,8 @@ int fs_link(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, int
 static int make_symlink(struct inode *directory, const char *name, const void *target)
 {
     struct inode *child;
-    struct mount *mount = directory->mount;
-    int result = mount->ops->make_symlink(mount, directory->mount_node, name, target);
+    struct backend *backend = directory->backend;
+    int result = backend->ops->make_symlink(backend, directory->backend_node, name, target);
     if (result == 0 && inode_entry_made(directory, name, S_IFLNK, &child) == 0) {
         inode_unref(child);
     }

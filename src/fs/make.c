@@ -64,8 +64,9 @@ static void entry_made(struct inode *directory, const char *name, mode_t mode)
 static int make_directory(struct inode *directory, const char *name, const void *context)
 {
     const struct new_node *new_node = context;
-    struct mount *mount = directory->mount;
-    int result = mount->ops->make_directory(mount, directory->mount_node, name, new_node->mode);
+    struct backend *backend = directory->backend;
+    int result =
+        backend->ops->make_directory(backend, directory->backend_node, name, new_node->mode);
     if (result == 0) {
         entry_made(directory, name, new_node->mode);
     }
@@ -81,9 +82,9 @@ int fs_make_directory(struct hf_fs *fs, int at, const char *path, mode_t mode)
 static int make_node(struct inode *directory, const char *name, const void *context)
 {
     const struct new_node *new_node = context;
-    struct mount *mount = directory->mount;
-    int result =
-        mount->ops->make_node(mount, directory->mount_node, name, new_node->mode, new_node->device);
+    struct backend *backend = directory->backend;
+    int result = backend->ops->make_node(
+        backend, directory->backend_node, name, new_node->mode, new_node->device);
     if (result == 0) {
         entry_made(directory, name, new_node->mode);
     }

@@ -41,29 +41,32 @@ static int check_type(const struct inode *inode, int flags, bool must_be_directo
 }
 
 /* Open @name in @directory, which is @inode. The caller holds @directory. With O_PATH there is
- * nothing to open: the mount let us find it. */
-static int open_at_mount(struct inode *directory, const char *name, struct inode *inode, int flags,
-                         intptr_t *mount_file)
+ * nothing to open: the backend let us find it. */
+static int open_at_backend(struct inode *directory, const char *name, struct inode *inode,
+                           int flags, intptr_t *backend_file)
 {
-    struct mount *mount = directory->mount;
-    const int mount_flags = (flags & OPEN_MOUNT_FLAGS) | (inode->type == S_IFDIR ? O_DIRECTORY : 0);
+    struct backend *backend = directory->backend;
+    const int backend_flags =
+        (flags & OPEN_BACKEND_FLAGS) | (inode->type == S_IFDIR ? O_DIRECTORY : 0);
     if ((flags & O_PATH) != 0) {
         return 0;
     }
     if ((flags & O_TRUNC) == 0) {
-        return mount->ops->open(mount, directory->mount_node, name, mount_flags, mount_file);
+        return backend->ops->open(
+            backend, directory->backend_node, name, backend_flags, backend_file);
     }
     int result = inode_acquire(inode, HF_EXCLUSIVE);
     if (result < 0) {
         return result;
     }
-    result = mount->ops->open(mount, directory->mount_node, name, mount_flags, mount_file);
+    result =
+        backend->ops->open(backend, directory->backend_node, name, backend_flags, backend_file);
     if (result == 0) {
         inode_resized(inode, 0);
     }
     int released = inode_release(inode);
     if (result == 0 && released < 0) {
-        mount->ops->close(mount, *mount_file);
+        backend->ops->close(backend, *backend_file);
         result = released;
     }
     return result;
@@ -71,14 +74,14 @@ static int open_at_mount(struct inode *directory, const char *name, struct inode
 
 /* Create the walk's last name. The caller holds the directory EXCLUSIVE. */
 static int create(struct walk *walk, int flags, mode_t mode, struct inode **inode,
-                  intptr_t *mount_file)
+                  intptr_t *backend_file)
 {
     struct inode *directory = walk->directory;
-    struct mount *mount = directory->mount;
+    struct backend *backend = directory->backend;
 
-    const int mount_flags = flags & OPEN_MOUNT_FLAGS & ~O_TRUNC;
-    int result =
-        mount->ops->create(mount, directory->mount_node, walk->name, mount_flags, mode, mount_file);
+    const int backend_flags = flags & OPEN_BACKEND_FLAGS & ~O_TRUNC;
+    int result = backend->ops->create(
+        backend, directory->backend_node, walk->name, backend_flags, mode, backend_file);
     if (result < 0) {
         /* It may be there nevertheless: opened with flags that it does not take. */
         inode_entry_unknown(directory, walk->name);
@@ -87,8 +90,8 @@ static int create(struct walk *walk, int flags, mode_t mode, struct inode **inod
     result = inode_entry_made(directory, walk->name, mode, inode);
     if (result < 0) {
         /* Nobody can have seen it yet, so an open that fails leaves nothing behind. */
-        mount->ops->unlink(mount, directory->mount_node, walk->name);
-        mount->ops->close(mount, *mount_file);
+        backend->ops->unlink(backend, directory->backend_node, walk->name);
+        backend->ops->close(backend, *backend_file);
     }
     return result;
 }
@@ -97,7 +100,7 @@ struct opening {
     int flags;
     mode_t mode;
     struct inode *inode; /* found or made; a reference */
-    intptr_t mount_file;
+    intptr_t backend_file;
     bool is_link; /* nothing is open: follow `inode` */
 };
 
@@ -127,7 +130,7 @@ static int open_held(struct walk *walk, struct opening *opening, bool *held)
         result = inode_lookup(directory, walk->name, walk->name_length, &opening->inode);
         if (result == -ENOENT) {
             return create(
-                walk, opening->flags, opening->mode, &opening->inode, &opening->mount_file);
+                walk, opening->flags, opening->mode, &opening->inode, &opening->backend_file);
         }
     }
     if (result < 0) {
@@ -138,8 +141,8 @@ static int open_held(struct walk *walk, struct opening *opening, bool *held)
     if (!opening->is_link) {
         result = check_type(opening->inode, opening->flags, walk->must_be_directory);
         if (result == 0) {
-            result = open_at_mount(
-                directory, walk->name, opening->inode, opening->flags, &opening->mount_file);
+            result = open_at_backend(
+                directory, walk->name, opening->inode, opening->flags, &opening->backend_file);
         }
     }
     if (result < 0) {
@@ -151,7 +154,7 @@ static int open_held(struct walk *walk, struct opening *opening, bool *held)
 static void opening_undo(struct opening *opening)
 {
     if (!opening->is_link && (opening->flags & O_PATH) == 0) {
-        opening->inode->mount->ops->close(opening->inode->mount, opening->mount_file);
+        opening->inode->backend->ops->close(opening->inode->backend, opening->backend_file);
     }
     opening->inode = inode_unref(opening->inode);
 }
@@ -168,8 +171,8 @@ static int open_last(struct walk *walk, struct opening *opening)
         }
         result = check_type(opening->inode, opening->flags, true);
         if (result == 0) {
-            result = open_at_mount(
-                opening->inode, ".", opening->inode, opening->flags, &opening->mount_file);
+            result = open_at_backend(
+                opening->inode, ".", opening->inode, opening->flags, &opening->backend_file);
         }
         if (result < 0) {
             opening->inode = inode_unref(opening->inode);
@@ -204,16 +207,16 @@ static int open_unnamed(struct hf_fs *fs, int at, const char *path, struct openi
     if (result < 0) {
         return result;
     }
-    struct mount *mount = directory->mount;
+    struct backend *backend = directory->backend;
     result = -ENOTDIR;
     if (directory->type == S_IFDIR) {
-        result = mount->ops->create_unnamed(mount,
-                                            directory->mount_node,
-                                            opening->flags & (OPEN_MOUNT_FLAGS | O_EXCL),
-                                            opening->mode,
-                                            &opening->mount_file,
-                                            &node,
-                                            &attributes);
+        result = backend->ops->create_unnamed(backend,
+                                              directory->backend_node,
+                                              opening->flags & (OPEN_BACKEND_FLAGS | O_EXCL),
+                                              opening->mode,
+                                              &opening->backend_file,
+                                              &node,
+                                              &attributes);
     }
     if (result == 0) {
         inode_restore_mode(directory, node, opening->mode, attributes.st_mode);
@@ -222,9 +225,9 @@ static int open_unnamed(struct hf_fs *fs, int at, const char *path, struct openi
     if (result < 0) {
         return result;
     }
-    result = inode_get(fs, mount, node, &attributes, &opening->inode);
+    result = inode_get(fs, backend, node, &attributes, &opening->inode);
     if (result < 0) {
-        mount->ops->close(mount, opening->mount_file);
+        backend->ops->close(backend, opening->backend_file);
         return result;
     }
     inode_removed(opening->inode);
@@ -258,7 +261,7 @@ int fs_open_file(struct hf_fs *fs, int at, const char *path, int flags, mode_t m
     if (result < 0) {
         return result;
     }
-    return open_file_new(fs, opening.inode, opening.mount_file, flags, out);
+    return open_file_new(fs, opening.inode, opening.backend_file, flags, out);
 }
 
 int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode)
@@ -283,7 +286,7 @@ int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode)
 static int remove_held(struct walk *walk, struct inode *child)
 {
     struct inode *directory = walk->directory;
-    struct mount *mount = directory->mount;
+    struct backend *backend = directory->backend;
     struct stat before;
 
     int result = inode_get_attributes(child, &before);
@@ -291,9 +294,9 @@ static int remove_held(struct walk *walk, struct inode *child)
         return result;
     }
     if (child->type == S_IFDIR) {
-        result = mount->ops->remove_directory(mount, directory->mount_node, walk->name);
+        result = backend->ops->remove_directory(backend, directory->backend_node, walk->name);
     } else {
-        result = mount->ops->unlink(mount, directory->mount_node, walk->name);
+        result = backend->ops->unlink(backend, directory->backend_node, walk->name);
     }
     if (result < 0) {
         return result;

@@ -32,13 +32,13 @@ static const struct {
 /* Of open()'s flags, those that it uses up. */
 #define FLAGS_OF_OPENING (O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC)
 
-int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t mount_file, int flags,
+int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t backend_file, int flags,
                   struct open_file **out)
 {
     struct open_file *file = calloc(1, sizeof *file);
     if (file == NULL) {
         if ((flags & O_PATH) == 0) {
-            inode->mount->ops->close(inode->mount, mount_file);
+            inode->backend->ops->close(inode->backend, backend_file);
         }
         inode_unref(inode);
         return -ENOMEM;
@@ -46,7 +46,7 @@ int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t mount_file, in
     file->fs = fs;
     atomic_init(&file->references, 1);
     file->inode = inode;
-    file->mount_file = mount_file;
+    file->backend_file = backend_file;
     file->access_mode = flags & O_ACCMODE;
     file->open_flags = flags & ~(O_ACCMODE | OPEN_FILE_STATUS | FLAGS_OF_OPENING);
     file->flags = flags & OPEN_FILE_STATUS;
@@ -75,7 +75,7 @@ void open_file_drop(struct open_file *file, uint64_t references)
     pthread_mutex_unlock(&file->fs->files_mutex);
     hf_sync_close(file->handle);
     if (!open_file_is_path(file)) {
-        file->inode->mount->ops->close(file->inode->mount, file->mount_file);
+        file->inode->backend->ops->close(file->inode->backend, file->backend_file);
     }
     inode_unref(file->inode);
     pthread_mutex_destroy(&file->mutex);

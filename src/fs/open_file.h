@@ -34,7 +34,7 @@ struct open_file {
     struct hf_fs *fs;
     _Atomic uint64_t references; /* DESCRIPTOR_REFERENCES for each descriptor, and others */
     struct inode *inode;         /* a reference */
-    intptr_t mount_file;         /* nothing with O_PATH */
+    intptr_t backend_file;       /* nothing with O_PATH */
     int access_mode;             /* O_RDONLY, O_WRONLY, O_RDWR, or 3 for neither */
     int open_flags;              /* what else F_GETFL tells and nothing changes, as O_PATH */
     pthread_mutex_t mutex;       /* PRIVATE: covers the offset, and changing the flags */
@@ -44,9 +44,9 @@ struct open_file {
     _Atomic int flags; /* of OPEN_FILE_STATUS; while PRIVATE it may be read without the mutex */
 };
 
-/* A private open file with one reference. Takes over the reference to @inode and @mount_file, on
- * failure too. With O_PATH in @flags there is no @mount_file. Return: 0, -ENOMEM. */
-int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t mount_file, int flags,
+/* A private open file with one reference. Takes over the reference to @inode and @backend_file, on
+ * failure too. With O_PATH in @flags there is no @backend_file. Return: 0, -ENOMEM. */
+int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t backend_file, int flags,
                   struct open_file **out);
 
 /* The last reference closes it. @file may be NULL. */

@@ -16,8 +16,8 @@
 /* With O_PATH no other counts. */
 #define OPEN_PATH_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
-/* Those that the mount hears of when it opens data. */
-#define OPEN_MOUNT_FLAGS (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME)
+/* Those that the backend hears of when it opens data. */
+#define OPEN_BACKEND_FLAGS (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME)
 
 /* Return: the flags that count; -EINVAL for unknown ones and for some that exclude each other. */
 int open_flags_check(int flags);

@@ -1,7 +1,7 @@
 /*
  * rename: the locks it takes, in the order that the kernel's directory-locking proves right.
  *
- *   1. the mount's rename handle, if directories differ: with it no other client gives any
+ *   1. the backend's rename handle, if directories differ: with it no other client gives any
  *      directory another parent, and what is found out about ancestors stays true;
  *   2. both directories, the ancestor first;
  *   3. moved and replaced inodes, directories before others, others by id.
@@ -175,7 +175,7 @@ static int rename_held(struct renaming *renaming)
     struct inode *from = renaming->from.directory;
     struct inode *to = renaming->to.directory;
     struct inode *target = renaming->target;
-    struct mount *mount = from->mount;
+    struct backend *backend = from->backend;
     struct stat before = {0};
 
     if (target != NULL) {
@@ -184,12 +184,12 @@ static int rename_held(struct renaming *renaming)
             return result;
         }
     }
-    int result = mount->ops->rename(mount,
-                                    from->mount_node,
-                                    renaming->from.name,
-                                    to->mount_node,
-                                    renaming->to.name,
-                                    renaming->flags);
+    int result = backend->ops->rename(backend,
+                                      from->backend_node,
+                                      renaming->from.name,
+                                      to->backend_node,
+                                      renaming->to.name,
+                                      renaming->flags);
     if (result == 0) {
         const bool exchange = (renaming->flags & RENAME_EXCHANGE) != 0;
         update_caches(renaming,
@@ -279,7 +279,7 @@ static int hold_directories(struct renaming *renaming)
 
 static int rename_last(struct renaming *renaming)
 {
-    hf_sync *rename_handle = renaming->from.directory->mount->rename_handle;
+    hf_sync *rename_handle = renaming->from.directory->backend->rename_handle;
     int result = NEEDS_RENAME_HANDLE;
 
     if (renaming->from.directory == renaming->to.directory) {

@@ -32,14 +32,15 @@ static off_t seek_in_data(struct open_file *file, off_t offset, int whence)
     if (acquired < 0) {
         return acquired;
     }
-    const off_t found = inode->mount->ops->seek(inode->mount, file->mount_file, offset, whence);
+    const off_t found =
+        inode->backend->ops->seek(inode->backend, file->backend_file, offset, whence);
     return first_error(found, inode_release(inode));
 }
 
 /* With the open file locked: where @whence and @offset lead. */
 static off_t seek_target(struct open_file *file, off_t offset, int whence)
 {
-    struct mount *mount = file->inode->mount;
+    struct backend *backend = file->inode->backend;
     off_t base = 0;
     off_t target;
 
@@ -58,7 +59,7 @@ static off_t seek_target(struct open_file *file, off_t offset, int whence)
         return -EINVAL;
     }
     if (target > OFFSET_ALWAYS_TAKEN && file->inode->type == S_IFREG) {
-        return mount->ops->seek(mount, file->mount_file, target, SEEK_SET);
+        return backend->ops->seek(backend, file->backend_file, target, SEEK_SET);
     }
     return target;
 }
@@ -104,7 +105,7 @@ static int read_directory(struct open_file *file, hf_dirent *out)
     }
     result = inode_acquire(directory, HF_SHARED);
     if (result == 0) {
-        result = inode_read_entry(directory, file->mount_file, file->offset, out);
+        result = inode_read_entry(directory, file->backend_file, file->offset, out);
         result = (int)first_error(result, inode_release(directory));
     }
     if (result > 0) {

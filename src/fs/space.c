@@ -1,5 +1,5 @@
 /*
- * What is behind the data: its space, copies of it that the mount makes itself, stable storage,
+ * What is behind the data: its space, copies of it that the backend makes itself, stable storage,
  * and mappings.
  */
 #include "fs/filesystem.h"
@@ -17,7 +17,8 @@ static int allocate(struct open_file *file, int mode, off_t offset, off_t length
     if (result < 0) {
         return result;
     }
-    result = inode->mount->ops->allocate(inode->mount, file->mount_file, mode, offset, length);
+    result =
+        inode->backend->ops->allocate(inode->backend, file->backend_file, mode, offset, length);
     /* Also when it failed: some of it may have been done. */
     inode_size_changed(inode);
     return (int)first_error(result, inode_release(inode));
@@ -29,7 +30,7 @@ int fs_allocate(struct hf_fs *fs, int fd, int mode, off_t offset, off_t length)
     if (file == NULL) {
         return -EBADF;
     }
-    /* The mount's file is open in the same access mode: all that is wrong it finds itself. */
+    /* The backend's file is open in the same access mode: all that is wrong it finds itself. */
     int result = allocate(file, mode, offset, length);
     open_file_put(fs, fd, file);
     return result;
@@ -52,21 +53,21 @@ static int check_copy(const struct open_file *from, const struct open_file *to)
     if (!open_file_is_for(from, O_RDONLY) || !open_file_is_for(to, O_WRONLY)) {
         return -EBADF;
     }
-    return from->inode->mount != to->inode->mount ? -EXDEV : 0;
+    return from->inode->backend != to->inode->backend ? -EXDEV : 0;
 }
 
 static ssize_t copy_data(struct copy_end *from, struct copy_end *to, size_t size)
 {
     struct inode *source = from->file->inode;
     struct inode *target = to->file->inode;
-    struct mount *mount = source->mount;
+    struct backend *backend = source->backend;
 
     int acquired = inode_acquire_two(source, HF_SHARED, target, HF_EXCLUSIVE);
     if (acquired < 0) {
         return acquired;
     }
-    ssize_t done = mount->ops->copy(
-        mount, from->file->mount_file, from->offset, to->file->mount_file, to->offset, size);
+    ssize_t done = backend->ops->copy(
+        backend, from->file->backend_file, from->offset, to->file->backend_file, to->offset, size);
     if (done > 0) {
         from->offset += done;
         to->offset += done;
@@ -146,17 +147,17 @@ ssize_t fs_copy(struct hf_fs *fs, int from, off_t *from_offset, int to, off_t *t
 
 /* ---- stable storage ---- */
 
-/* What completed calls of any client wrote is with the mount, so nobody need be asked. */
+/* What completed calls of any client wrote is with the backend, so nobody need be asked. */
 int fs_sync(struct hf_fs *fs, int fd, enum fs_sync what)
 {
     struct open_file *file = open_file_get_opened(fs, fd);
     if (file == NULL) {
         return -EBADF;
     }
-    struct mount *mount = file->inode->mount;
+    struct backend *backend = file->inode->backend;
     int result = what == FS_SYNC_ALL
-                     ? mount->ops->sync_all(mount, file->mount_file)
-                     : mount->ops->sync(mount, file->mount_file, what == FS_SYNC_DATA);
+                     ? backend->ops->sync_all(backend, file->backend_file)
+                     : backend->ops->sync(backend, file->backend_file, what == FS_SYNC_DATA);
     open_file_put(fs, fd, file);
     return result;
 }
@@ -170,9 +171,9 @@ int fs_map(struct hf_fs *fs, void *address, size_t length, int protection, int f
     if (file == NULL) {
         return -EBADF;
     }
-    struct mount *mount = file->inode->mount;
-    int result =
-        mount->ops->map(mount, file->mount_file, address, length, protection, flags, offset, out);
+    struct backend *backend = file->inode->backend;
+    int result = backend->ops->map(
+        backend, file->backend_file, address, length, protection, flags, offset, out);
     open_file_put(fs, fd, file);
     return result;
 }

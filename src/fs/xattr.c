@@ -23,13 +23,13 @@ typedef ssize_t xattr_operation(struct inode *inode, const struct xattr_request 
 
 /* ---- looking ---- */
 
-static ssize_t ask_mount(struct inode *inode, const char *name, void *value, size_t size)
+static ssize_t ask_backend(struct inode *inode, const char *name, void *value, size_t size)
 {
-    const struct mount_ops *ops = inode->mount->ops;
+    const struct backend_ops *ops = inode->backend->ops;
     if (name == NULL) {
-        return ops->list_xattrs(inode->mount, inode->mount_node, value, size);
+        return ops->list_xattrs(inode->backend, inode->backend_node, value, size);
     }
-    return ops->get_xattr(inode->mount, inode->mount_node, name, value, size);
+    return ops->get_xattr(inode->backend, inode->backend_node, name, value, size);
 }
 
 /* As the system call gives it to its caller. */
@@ -57,7 +57,7 @@ static ssize_t look_in_cache(struct inode *inode, const struct xattr_request *re
     xattr_cache_validate(&inode->xattrs, hf_sync_epoch(inode->handle));
     ssize_t size = xattr_cache_find(&inode->xattrs, request->name, &value);
     if (size == -EAGAIN) {
-        size = ask_mount(inode, request->name, buffer, sizeof buffer);
+        size = ask_backend(inode, request->name, buffer, sizeof buffer);
         if (size == -ERANGE) {
             return -EAGAIN; /* too large to be kept */
         }
@@ -77,13 +77,14 @@ static ssize_t look(struct inode *inode, const struct xattr_request *request)
     if (acquired < 0) {
         return acquired;
     }
-    if (!inode->mount->is_checked && (request->name == NULL || xattr_cache_takes(request->name))) {
+    if (!inode->backend->is_checked &&
+        (request->name == NULL || xattr_cache_takes(request->name))) {
         pthread_mutex_lock(&inode->mutex);
         result = look_in_cache(inode, request);
         pthread_mutex_unlock(&inode->mutex);
     }
     if (result == -EAGAIN) {
-        result = ask_mount(inode, request->name, request->value, request->size);
+        result = ask_backend(inode, request->name, request->value, request->size);
     }
     return first_error(result, inode_release(inode));
 }
@@ -104,13 +105,17 @@ static void note_change(struct inode *inode, const char *name)
 
 static ssize_t set(struct inode *inode, const struct xattr_request *request)
 {
-    struct mount *mount = inode->mount;
+    struct backend *backend = inode->backend;
     int result = inode_acquire(inode, HF_EXCLUSIVE);
     if (result < 0) {
         return result;
     }
-    result = mount->ops->set_xattr(
-        mount, inode->mount_node, request->name, request->new_value, request->size, request->flags);
+    result = backend->ops->set_xattr(backend,
+                                     inode->backend_node,
+                                     request->name,
+                                     request->new_value,
+                                     request->size,
+                                     request->flags);
     if (result == 0) {
         note_change(inode, request->name);
     }
@@ -119,12 +124,12 @@ static ssize_t set(struct inode *inode, const struct xattr_request *request)
 
 static ssize_t remove_one(struct inode *inode, const struct xattr_request *request)
 {
-    struct mount *mount = inode->mount;
+    struct backend *backend = inode->backend;
     int result = inode_acquire(inode, HF_EXCLUSIVE);
     if (result < 0) {
         return result;
     }
-    result = mount->ops->remove_xattr(mount, inode->mount_node, request->name);
+    result = backend->ops->remove_xattr(backend, inode->backend_node, request->name);
     if (result == 0) {
         note_change(inode, request->name);
     }

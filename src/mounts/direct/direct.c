@@ -53,29 +53,29 @@ static int open_path(int directory, const char *name, intptr_t *node, struct sta
     return 0;
 }
 
-static int direct_root(struct mount *mount, intptr_t *node, struct stat *attributes)
+static int direct_root(struct backend *backend, intptr_t *node, struct stat *attributes)
 {
-    return open_path(direct_of(mount)->root, ".", node, attributes);
+    return open_path(direct_of(backend)->root, ".", node, attributes);
 }
 
-static int direct_lookup(struct mount *mount, intptr_t directory, const char *name, intptr_t *node,
-                         struct stat *attributes)
+static int direct_lookup(struct backend *backend, intptr_t directory, const char *name,
+                         intptr_t *node, struct stat *attributes)
 {
     return open_path((int)directory, name, node, attributes);
 }
 
-static void direct_forget(struct mount *mount, intptr_t node)
+static void direct_forget(struct backend *backend, intptr_t node)
 {
     close((int)node);
 }
 
-static ssize_t direct_read_link(struct mount *mount, intptr_t node, char *buffer, size_t size)
+static ssize_t direct_read_link(struct backend *backend, intptr_t node, char *buffer, size_t size)
 {
     ssize_t length = readlinkat((int)node, "", buffer, size);
     return length < 0 ? -errno : length;
 }
 
-static int direct_create(struct mount *mount, intptr_t directory, const char *name, int flags,
+static int direct_create(struct backend *backend, intptr_t directory, const char *name, int flags,
                          mode_t mode, intptr_t *file)
 {
     int fd = direct_open_component((int)directory, name, flags | O_CREAT | O_EXCL, mode & 07777);
@@ -86,7 +86,7 @@ static int direct_create(struct mount *mount, intptr_t directory, const char *na
     return 0;
 }
 
-static int direct_open(struct mount *mount, intptr_t directory, const char *name, int flags,
+static int direct_open(struct backend *backend, intptr_t directory, const char *name, int flags,
                        intptr_t *file)
 {
     /* O_NONBLOCK: should a pipe stand there after all, opening it does not hang. */
@@ -98,13 +98,14 @@ static int direct_open(struct mount *mount, intptr_t directory, const char *name
     return 0;
 }
 
-static void direct_close(struct mount *mount, intptr_t file)
+static void direct_close(struct backend *backend, intptr_t file)
 {
     close((int)file);
 }
 
 /* Pass on what one getdents64() brought. */
-static int list_buffer(const char *buffer, size_t size, mount_entry_function *entry, void *context)
+static int list_buffer(const char *buffer, size_t size, backend_entry_function *entry,
+                       void *context)
 {
     for (size_t at = 0; at < size;) {
         const struct dirent64 *found = (const struct dirent64 *)(const void *)(buffer + at);
@@ -120,7 +121,7 @@ static int list_buffer(const char *buffer, size_t size, mount_entry_function *en
     return 0;
 }
 
-static int direct_list(struct mount *mount, intptr_t file, mount_entry_function *entry,
+static int direct_list(struct backend *backend, intptr_t file, backend_entry_function *entry,
                        void *context)
 {
     /* Opened anew: after a fork @file and its offset at the host belong to several processes. */
@@ -148,14 +149,14 @@ static int direct_list(struct mount *mount, intptr_t file, mount_entry_function 
     return result;
 }
 
-static void direct_destroy(struct mount *mount)
+static void direct_destroy(struct backend *backend)
 {
-    struct direct_mount *direct = direct_of(mount);
+    struct direct_backend *direct = direct_of(backend);
     close(direct->root);
     free(direct);
 }
 
-static const struct mount_ops direct_ops = {
+static const struct backend_ops direct_ops = {
     .root = direct_root,
     .lookup = direct_lookup,
     .forget = direct_forget,
@@ -200,15 +201,15 @@ static const struct mount_ops direct_ops = {
     .destroy = direct_destroy,
 };
 
-int direct_mount_new(const char *root, uint32_t number, bool is_checked, struct mount **out)
+int direct_backend_new(const char *root, uint32_t number, bool is_checked, struct backend **out)
 {
-    struct direct_mount *direct = calloc(1, sizeof *direct);
+    struct direct_backend *direct = calloc(1, sizeof *direct);
     if (direct == NULL) {
         return -ENOMEM;
     }
-    direct->mount.ops = &direct_ops;
-    direct->mount.is_checked = is_checked;
-    direct->mount.number = number;
+    direct->backend.ops = &direct_ops;
+    direct->backend.is_checked = is_checked;
+    direct->backend.number = number;
     /* The embedder's own path: links in it are followed. */
     struct stat attributes;
     direct->root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -222,6 +223,6 @@ int direct_mount_new(const char *root, uint32_t number, bool is_checked, struct 
     }
     direct->root_device = attributes.st_dev;
     direct->root_number = attributes.st_ino;
-    *out = &direct->mount;
+    *out = &direct->backend;
     return 0;
 }

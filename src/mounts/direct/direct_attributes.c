@@ -1,5 +1,5 @@
 /*
- * The direct mount's operations on attributes. A node is an O_PATH descriptor, which few calls
+ * The direct backend's operations on attributes. A node is an O_PATH descriptor, which few calls
  * take as it is; most take it with AT_EMPTY_PATH.
  */
 #include "mounts/direct/direct_ops.h"
@@ -29,12 +29,12 @@ struct direct_path direct_path_of(intptr_t node)
     return path;
 }
 
-int direct_get_attributes(struct mount *mount, intptr_t node, struct stat *attributes)
+int direct_get_attributes(struct backend *backend, intptr_t node, struct stat *attributes)
 {
     return result_of(fstat((int)node, attributes));
 }
 
-int direct_set_mode(struct mount *mount, intptr_t node, mode_t mode)
+int direct_set_mode(struct backend *backend, intptr_t node, mode_t mode)
 {
     if (syscall(SYS_fchmodat2, (int)node, "", mode, AT_EMPTY_PATH) == 0) {
         return 0;
@@ -46,36 +46,37 @@ int direct_set_mode(struct mount *mount, intptr_t node, mode_t mode)
     return result_of(chmod(path.text, mode));
 }
 
-void direct_restore_mode(struct mount *mount, intptr_t directory, intptr_t node, mode_t mode)
+void direct_restore_mode(struct backend *backend, intptr_t directory, intptr_t node, mode_t mode)
 {
     /* A default ACL of the directory takes the place of the umask: then it is meant to be so. */
     const struct direct_path path = direct_path_of(directory);
     if (getxattr(path.text, "system.posix_acl_default", NULL, 0) < 0) {
-        direct_set_mode(mount, node, mode);
+        direct_set_mode(backend, node, mode);
     }
 }
 
-int direct_set_owner(struct mount *mount, intptr_t node, uid_t owner, gid_t group)
+int direct_set_owner(struct backend *backend, intptr_t node, uid_t owner, gid_t group)
 {
     return result_of(fchownat((int)node, "", owner, group, AT_EMPTY_PATH));
 }
 
-int direct_set_times(struct mount *mount, intptr_t node, const struct timespec times[2])
+int direct_set_times(struct backend *backend, intptr_t node, const struct timespec times[2])
 {
     return result_of(utimensat((int)node, "", times, AT_EMPTY_PATH));
 }
 
-int direct_access(struct mount *mount, intptr_t node, int mode, int flags)
+int direct_access(struct backend *backend, intptr_t node, int mode, int flags)
 {
     return result_of(faccessat((int)node, "", mode, flags | AT_EMPTY_PATH));
 }
 
-int direct_statx(struct mount *mount, intptr_t node, int flags, unsigned mask, struct statx *out)
+int direct_statx(struct backend *backend, intptr_t node, int flags, unsigned mask,
+                 struct statx *out)
 {
     return result_of(statx((int)node, "", flags | AT_EMPTY_PATH, mask, out));
 }
 
-int direct_statfs(struct mount *mount, intptr_t node, struct statfs *out)
+int direct_statfs(struct backend *backend, intptr_t node, struct statfs *out)
 {
     return result_of(fstatfs((int)node, out));
 }

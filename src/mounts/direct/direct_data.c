@@ -10,7 +10,7 @@
 /* What Linux transfers in one call at most. */
 #define TRANSFER_MAX ((size_t)0x7ffff000)
 
-ssize_t direct_read(struct mount *mount, intptr_t file, void *buffer, size_t size, off_t offset)
+ssize_t direct_read(struct backend *backend, intptr_t file, void *buffer, size_t size, off_t offset)
 {
     ssize_t done;
     do {
@@ -19,7 +19,7 @@ ssize_t direct_read(struct mount *mount, intptr_t file, void *buffer, size_t siz
     return done < 0 ? -errno : done;
 }
 
-ssize_t direct_write(struct mount *mount, intptr_t file, const void *buffer, size_t size,
+ssize_t direct_write(struct backend *backend, intptr_t file, const void *buffer, size_t size,
                      off_t offset)
 {
     const size_t limit = size < TRANSFER_MAX ? size : TRANSFER_MAX;
@@ -42,7 +42,7 @@ ssize_t direct_write(struct mount *mount, intptr_t file, const void *buffer, siz
     return (ssize_t)total;
 }
 
-int direct_truncate(struct mount *mount, intptr_t file, off_t size)
+int direct_truncate(struct backend *backend, intptr_t file, off_t size)
 {
     int result;
     do {
@@ -51,7 +51,7 @@ int direct_truncate(struct mount *mount, intptr_t file, off_t size)
     return result < 0 ? -errno : 0;
 }
 
-ssize_t direct_read_vectors(struct mount *mount, intptr_t file, const struct iovec *vectors,
+ssize_t direct_read_vectors(struct backend *backend, intptr_t file, const struct iovec *vectors,
                             int count, off_t offset)
 {
     ssize_t done;
@@ -62,7 +62,7 @@ ssize_t direct_read_vectors(struct mount *mount, intptr_t file, const struct iov
 }
 
 /* Of a regular file the host writes all that there is room for. */
-ssize_t direct_write_vectors(struct mount *mount, intptr_t file, const struct iovec *vectors,
+ssize_t direct_write_vectors(struct backend *backend, intptr_t file, const struct iovec *vectors,
                              int count, off_t offset)
 {
     ssize_t done;
@@ -72,7 +72,7 @@ ssize_t direct_write_vectors(struct mount *mount, intptr_t file, const struct io
     return done < 0 ? -errno : done;
 }
 
-int direct_create_unnamed(struct mount *mount, intptr_t directory, int flags, mode_t mode,
+int direct_create_unnamed(struct backend *backend, intptr_t directory, int flags, mode_t mode,
                           intptr_t *file, intptr_t *node, struct stat *attributes)
 {
     int fd = direct_open_component((int)directory, ".", flags | O_TMPFILE, mode & 07777);
@@ -94,14 +94,14 @@ int direct_create_unnamed(struct mount *mount, intptr_t directory, int flags, mo
     return 0;
 }
 
-off_t direct_seek(struct mount *mount, intptr_t file, off_t offset, int whence)
+off_t direct_seek(struct backend *backend, intptr_t file, off_t offset, int whence)
 {
     /* The host's own offset is used by nothing else, whoever shares it. */
     off_t found = lseek((int)file, offset, whence);
     return found < 0 ? -errno : found;
 }
 
-int direct_allocate(struct mount *mount, intptr_t file, int mode, off_t offset, off_t length)
+int direct_allocate(struct backend *backend, intptr_t file, int mode, off_t offset, off_t length)
 {
     int result;
     do {
@@ -110,7 +110,7 @@ int direct_allocate(struct mount *mount, intptr_t file, int mode, off_t offset, 
     return result < 0 ? -errno : 0;
 }
 
-ssize_t direct_copy(struct mount *mount, intptr_t from, off_t from_offset, intptr_t to,
+ssize_t direct_copy(struct backend *backend, intptr_t from, off_t from_offset, intptr_t to,
                     off_t to_offset, size_t size)
 {
     ssize_t done;
@@ -121,7 +121,7 @@ ssize_t direct_copy(struct mount *mount, intptr_t from, off_t from_offset, intpt
     return done < 0 ? -errno : done;
 }
 
-int direct_sync(struct mount *mount, intptr_t file, bool data_only)
+int direct_sync(struct backend *backend, intptr_t file, bool data_only)
 {
     int result;
     do {
@@ -130,12 +130,12 @@ int direct_sync(struct mount *mount, intptr_t file, bool data_only)
     return result < 0 ? -errno : 0;
 }
 
-int direct_sync_all(struct mount *mount, intptr_t file)
+int direct_sync_all(struct backend *backend, intptr_t file)
 {
     return syncfs((int)file) < 0 ? -errno : 0;
 }
 
-int direct_map(struct mount *mount, intptr_t file, void *address, size_t length, int protection,
+int direct_map(struct backend *backend, intptr_t file, void *address, size_t length, int protection,
                int flags, off_t offset, void **out)
 {
     void *mapping = mmap(address, length, protection, flags, (int)file, offset);
@@ -146,7 +146,7 @@ int direct_map(struct mount *mount, intptr_t file, void *address, size_t length,
     return 0;
 }
 
-int direct_set_status(struct mount *mount, intptr_t file, int flags)
+int direct_set_status(struct backend *backend, intptr_t file, int flags)
 {
     /* O_NONBLOCK as direct_open() has it. After a fork the host shares these flags as we do. */
     return fcntl((int)file, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;

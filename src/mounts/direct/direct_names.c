@@ -1,4 +1,4 @@
-/* The direct mount's operations on names. */
+/* The direct backend's operations on names. */
 #include "mounts/direct/direct_ops.h"
 
 #include <errno.h>
@@ -29,8 +29,8 @@ static int open_parent(int directory, struct stat *attributes)
 }
 
 /* Go up from @directory, which has @attributes, until the root is met. Return: 0; -ENOENT when
- * it is not, so a rename has moved @directory out of the mount. */
-static int check_below_root(const struct direct_mount *direct, int directory,
+ * it is not, so a rename has moved @directory out of it. */
+static int check_below_root(const struct direct_backend *direct, int directory,
                             const struct stat *attributes)
 {
     struct stat here = *attributes;
@@ -59,13 +59,14 @@ static int check_below_root(const struct direct_mount *direct, int directory,
     return result;
 }
 
-int direct_parent(struct mount *mount, intptr_t directory, intptr_t *node, struct stat *attributes)
+int direct_parent(struct backend *backend, intptr_t directory, intptr_t *node,
+                  struct stat *attributes)
 {
     int fd = open_parent((int)directory, attributes);
     if (fd < 0) {
         return fd;
     }
-    int result = check_below_root(direct_of(mount), fd, attributes);
+    int result = check_below_root(direct_of(backend), fd, attributes);
     if (result < 0) {
         close(fd);
         return result;
@@ -76,24 +77,25 @@ int direct_parent(struct mount *mount, intptr_t directory, intptr_t *node, struc
 
 /* ---- making ---- */
 
-int direct_make_directory(struct mount *mount, intptr_t directory, const char *name, mode_t mode)
+int direct_make_directory(struct backend *backend, intptr_t directory, const char *name,
+                          mode_t mode)
 {
     return result_of(mkdirat((int)directory, name, mode));
 }
 
-int direct_make_node(struct mount *mount, intptr_t directory, const char *name, mode_t mode,
+int direct_make_node(struct backend *backend, intptr_t directory, const char *name, mode_t mode,
                      dev_t device)
 {
     return result_of(mknodat((int)directory, name, mode, device));
 }
 
-int direct_make_symlink(struct mount *mount, intptr_t directory, const char *name,
+int direct_make_symlink(struct backend *backend, intptr_t directory, const char *name,
                         const char *target)
 {
     return result_of(symlinkat(target, (int)directory, name));
 }
 
-int direct_link(struct mount *mount, intptr_t node, intptr_t directory, const char *name)
+int direct_link(struct backend *backend, intptr_t node, intptr_t directory, const char *name)
 {
     if (linkat((int)node, "", (int)directory, name, AT_EMPTY_PATH) == 0) {
         return 0;
@@ -108,18 +110,18 @@ int direct_link(struct mount *mount, intptr_t node, intptr_t directory, const ch
 
 /* ---- moving and removing ---- */
 
-int direct_rename(struct mount *mount, intptr_t directory, const char *name, intptr_t new_directory,
-                  const char *new_name, unsigned flags)
+int direct_rename(struct backend *backend, intptr_t directory, const char *name,
+                  intptr_t new_directory, const char *new_name, unsigned flags)
 {
     return result_of(renameat2((int)directory, name, (int)new_directory, new_name, flags));
 }
 
-int direct_unlink(struct mount *mount, intptr_t directory, const char *name)
+int direct_unlink(struct backend *backend, intptr_t directory, const char *name)
 {
     return result_of(unlinkat((int)directory, name, 0));
 }
 
-int direct_remove_directory(struct mount *mount, intptr_t directory, const char *name)
+int direct_remove_directory(struct backend *backend, intptr_t directory, const char *name)
 {
     return result_of(unlinkat((int)directory, name, AT_REMOVEDIR));
 }

@@ -1,20 +1,20 @@
-/* What the files of the direct mount share, and its operations that are not in direct.c. */
+/* What the files of the direct backend share, and its operations that are not in direct.c. */
 #ifndef HF_MOUNTS_DIRECT_DIRECT_OPS_H
 #define HF_MOUNTS_DIRECT_DIRECT_OPS_H
 
 #include "base/list.h"
-#include "fs/mount.h"
+#include "fs/backend.h"
 
-struct direct_mount {
-    struct mount mount;
+struct direct_backend {
+    struct backend backend;
     int root;
     dev_t root_device; /* which directory that is */
     ino_t root_number;
 };
 
-static inline struct direct_mount *direct_of(struct mount *mount)
+static inline struct direct_backend *direct_of(struct backend *backend)
 {
-    return list_entry(mount, struct direct_mount, mount);
+    return list_entry(backend, struct direct_backend, backend);
 }
 
 /* openat2() for one component, which is not followed if it is a link. Return: a descriptor, or a
@@ -22,56 +22,60 @@ static inline struct direct_mount *direct_of(struct mount *mount)
 int direct_open_component(int directory, const char *name, int flags, mode_t mode);
 
 /* direct_data.c */
-ssize_t direct_read(struct mount *mount, intptr_t file, void *buffer, size_t size, off_t offset);
-ssize_t direct_write(struct mount *mount, intptr_t file, const void *buffer, size_t size,
+ssize_t direct_read(struct backend *backend, intptr_t file, void *buffer, size_t size,
+                    off_t offset);
+ssize_t direct_write(struct backend *backend, intptr_t file, const void *buffer, size_t size,
                      off_t offset);
-int direct_truncate(struct mount *mount, intptr_t file, off_t size);
-ssize_t direct_read_vectors(struct mount *mount, intptr_t file, const struct iovec *vectors,
+int direct_truncate(struct backend *backend, intptr_t file, off_t size);
+ssize_t direct_read_vectors(struct backend *backend, intptr_t file, const struct iovec *vectors,
                             int count, off_t offset);
-ssize_t direct_write_vectors(struct mount *mount, intptr_t file, const struct iovec *vectors,
+ssize_t direct_write_vectors(struct backend *backend, intptr_t file, const struct iovec *vectors,
                              int count, off_t offset);
-int direct_create_unnamed(struct mount *mount, intptr_t directory, int flags, mode_t mode,
+int direct_create_unnamed(struct backend *backend, intptr_t directory, int flags, mode_t mode,
                           intptr_t *file, intptr_t *node, struct stat *attributes);
-off_t direct_seek(struct mount *mount, intptr_t file, off_t offset, int whence);
-int direct_allocate(struct mount *mount, intptr_t file, int mode, off_t offset, off_t length);
-ssize_t direct_copy(struct mount *mount, intptr_t from, off_t from_offset, intptr_t to,
+off_t direct_seek(struct backend *backend, intptr_t file, off_t offset, int whence);
+int direct_allocate(struct backend *backend, intptr_t file, int mode, off_t offset, off_t length);
+ssize_t direct_copy(struct backend *backend, intptr_t from, off_t from_offset, intptr_t to,
                     off_t to_offset, size_t size);
-int direct_sync(struct mount *mount, intptr_t file, bool data_only);
-int direct_sync_all(struct mount *mount, intptr_t file);
-int direct_map(struct mount *mount, intptr_t file, void *address, size_t length, int protection,
+int direct_sync(struct backend *backend, intptr_t file, bool data_only);
+int direct_sync_all(struct backend *backend, intptr_t file);
+int direct_map(struct backend *backend, intptr_t file, void *address, size_t length, int protection,
                int flags, off_t offset, void **out);
-int direct_set_status(struct mount *mount, intptr_t file, int flags);
+int direct_set_status(struct backend *backend, intptr_t file, int flags);
 
 /* direct_xattr.c */
-ssize_t direct_get_xattr(struct mount *mount, intptr_t node, const char *name, void *value,
+ssize_t direct_get_xattr(struct backend *backend, intptr_t node, const char *name, void *value,
                          size_t size);
-int direct_set_xattr(struct mount *mount, intptr_t node, const char *name, const void *value,
+int direct_set_xattr(struct backend *backend, intptr_t node, const char *name, const void *value,
                      size_t size, int flags);
-ssize_t direct_list_xattrs(struct mount *mount, intptr_t node, char *names, size_t size);
-int direct_remove_xattr(struct mount *mount, intptr_t node, const char *name);
+ssize_t direct_list_xattrs(struct backend *backend, intptr_t node, char *names, size_t size);
+int direct_remove_xattr(struct backend *backend, intptr_t node, const char *name);
 
 /* direct_names.c */
-int direct_parent(struct mount *mount, intptr_t directory, intptr_t *node, struct stat *attributes);
-int direct_make_directory(struct mount *mount, intptr_t directory, const char *name, mode_t mode);
-int direct_make_node(struct mount *mount, intptr_t directory, const char *name, mode_t mode,
+int direct_parent(struct backend *backend, intptr_t directory, intptr_t *node,
+                  struct stat *attributes);
+int direct_make_directory(struct backend *backend, intptr_t directory, const char *name,
+                          mode_t mode);
+int direct_make_node(struct backend *backend, intptr_t directory, const char *name, mode_t mode,
                      dev_t device);
-int direct_make_symlink(struct mount *mount, intptr_t directory, const char *name,
+int direct_make_symlink(struct backend *backend, intptr_t directory, const char *name,
                         const char *target);
-int direct_link(struct mount *mount, intptr_t node, intptr_t directory, const char *name);
-int direct_rename(struct mount *mount, intptr_t directory, const char *name, intptr_t new_directory,
-                  const char *new_name, unsigned flags);
-int direct_unlink(struct mount *mount, intptr_t directory, const char *name);
-int direct_remove_directory(struct mount *mount, intptr_t directory, const char *name);
+int direct_link(struct backend *backend, intptr_t node, intptr_t directory, const char *name);
+int direct_rename(struct backend *backend, intptr_t directory, const char *name,
+                  intptr_t new_directory, const char *new_name, unsigned flags);
+int direct_unlink(struct backend *backend, intptr_t directory, const char *name);
+int direct_remove_directory(struct backend *backend, intptr_t directory, const char *name);
 
 /* direct_attributes.c */
-int direct_get_attributes(struct mount *mount, intptr_t node, struct stat *attributes);
-int direct_set_mode(struct mount *mount, intptr_t node, mode_t mode);
-void direct_restore_mode(struct mount *mount, intptr_t directory, intptr_t node, mode_t mode);
-int direct_set_owner(struct mount *mount, intptr_t node, uid_t owner, gid_t group);
-int direct_set_times(struct mount *mount, intptr_t node, const struct timespec times[2]);
-int direct_access(struct mount *mount, intptr_t node, int mode, int flags);
-int direct_statx(struct mount *mount, intptr_t node, int flags, unsigned mask, struct statx *out);
-int direct_statfs(struct mount *mount, intptr_t node, struct statfs *out);
+int direct_get_attributes(struct backend *backend, intptr_t node, struct stat *attributes);
+int direct_set_mode(struct backend *backend, intptr_t node, mode_t mode);
+void direct_restore_mode(struct backend *backend, intptr_t directory, intptr_t node, mode_t mode);
+int direct_set_owner(struct backend *backend, intptr_t node, uid_t owner, gid_t group);
+int direct_set_times(struct backend *backend, intptr_t node, const struct timespec times[2]);
+int direct_access(struct backend *backend, intptr_t node, int mode, int flags);
+int direct_statx(struct backend *backend, intptr_t node, int flags, unsigned mask,
+                 struct statx *out);
+int direct_statfs(struct backend *backend, intptr_t node, struct statfs *out);
 
 /* What a node is called where only a path will do. */
 struct direct_path {

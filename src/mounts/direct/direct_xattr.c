@@ -26,27 +26,27 @@ static ssize_t result_of(ssize_t result)
     return errno == ENOENT || errno == ENOTDIR ? -EOPNOTSUPP : -errno;
 }
 
-ssize_t direct_get_xattr(struct mount *mount, intptr_t node, const char *name, void *value,
+ssize_t direct_get_xattr(struct backend *backend, intptr_t node, const char *name, void *value,
                          size_t size)
 {
     char path[NODE_PATH_SIZE];
     return result_of(getxattr(path_of(path, node), name, value, size));
 }
 
-int direct_set_xattr(struct mount *mount, intptr_t node, const char *name, const void *value,
+int direct_set_xattr(struct backend *backend, intptr_t node, const char *name, const void *value,
                      size_t size, int flags)
 {
     char path[NODE_PATH_SIZE];
     return (int)result_of(setxattr(path_of(path, node), name, value, size, flags));
 }
 
-ssize_t direct_list_xattrs(struct mount *mount, intptr_t node, char *names, size_t size)
+ssize_t direct_list_xattrs(struct backend *backend, intptr_t node, char *names, size_t size)
 {
     char path[NODE_PATH_SIZE];
     return result_of(listxattr(path_of(path, node), names, size));
 }
 
-int direct_remove_xattr(struct mount *mount, intptr_t node, const char *name)
+int direct_remove_xattr(struct backend *backend, intptr_t node, const char *name)
 {
     char path[NODE_PATH_SIZE];
     return (int)result_of(removexattr(path_of(path, node), name));

@@ -1,0 +1,145 @@
+/*
+ * What is behind the inodes: the operations that a backend gives the filesystem.
+ *
+ * A backend names an inode by a `node` and opened data by a `file`, numbers that mean something
+ * to it alone (the direct one uses descriptors of the host). Names are single components, never
+ * empty, `..` or with a slash in them; `.` is the directory itself and only open() gets it.
+ *
+ * The filesystem holds the sync handles an operation needs while it calls; the backend needs no
+ * locks of its own, and is called by many threads at once. Results are 0 or more, or a
+ * negative errno.
+ */
+#ifndef HF_FS_BACKEND_H
+#define HF_FS_BACKEND_H
+
+#include <holdfast/sync.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct backend;
+struct statfs;
+
+/* Takes one entry of a listing; a negative result ends it and becomes its result. */
+typedef int backend_entry_function(void *context, const char *name, ino_t number,
+                                   unsigned char type);
+
+struct backend_ops {
+    /* The root directory. The caller owes forget(), here and in lookup(). */
+    int (*root)(struct backend *backend, intptr_t *node, struct stat *attributes);
+    /* An entry of a directory, itself and not what it links to; -ENOENT. The node keeps the
+     * inode's number from being given to another. */
+    int (*lookup)(struct backend *backend, intptr_t directory, const char *name, intptr_t *node,
+                  struct stat *attributes);
+    void (*forget)(struct backend *backend, intptr_t node);
+
+    int (*get_attributes)(struct backend *backend, intptr_t node, struct stat *attributes);
+    /* Return: the length; no NUL is added. */
+    ssize_t (*read_link)(struct backend *backend, intptr_t node, char *buffer, size_t size);
+
+    /* A new regular file, opened with those of OPEN_BACKEND_FLAGS but O_TRUNC; -EEXIST. */
+    int (*create)(struct backend *backend, intptr_t directory, const char *name, int flags,
+                  mode_t mode, intptr_t *file);
+    int (*make_directory)(struct backend *backend, intptr_t directory, const char *name,
+                          mode_t mode);
+    int (*unlink)(struct backend *backend, intptr_t directory, const char *name);
+    int (*remove_directory)(struct backend *backend, intptr_t directory, const char *name);
+
+    /* A regular file or directory that is there. @flags: those of OPEN_BACKEND_FLAGS and
+     * O_DIRECTORY. Never follows a link. The caller owes close(), here and in create(). */
+    int (*open)(struct backend *backend, intptr_t directory, const char *name, int flags,
+                intptr_t *file);
+    void (*close)(struct backend *backend, intptr_t file);
+    /* All entries of an open directory but `.` and `..`. */
+    int (*list)(struct backend *backend, intptr_t file, backend_entry_function *entry,
+                void *context);
+
+    ssize_t (*read)(struct backend *backend, intptr_t file, void *buffer, size_t size,
+                    off_t offset);
+    /* Writes all of it unless the backend has no room: then what fitted, if anything. */
+    ssize_t (*write)(struct backend *backend, intptr_t file, const void *buffer, size_t size,
+                     off_t offset);
+    int (*truncate)(struct backend *backend, intptr_t file, off_t size);
+
+    /* ---- data ---- */
+
+    /* As read and write; the vectors are the caller's and not checked. */
+    ssize_t (*read_vectors)(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                            int count, off_t offset);
+    ssize_t (*write_vectors)(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                             int count, off_t offset);
+    /* A regular file without a name; O_EXCL in @flags: it never gets one. The caller owes forget()
+     * for the node and close() for the file. */
+    int (*create_unnamed)(struct backend *backend, intptr_t directory, int flags, mode_t mode,
+                          intptr_t *file, intptr_t *node, struct stat *attributes);
+    /* lseek() as if the file had that offset: SEEK_SET, SEEK_DATA, SEEK_HOLE. */
+    off_t (*seek)(struct backend *backend, intptr_t file, off_t offset, int whence);
+    /* As fallocate(). */
+    int (*allocate)(struct backend *backend, intptr_t file, int mode, off_t offset, off_t length);
+    ssize_t (*copy)(struct backend *backend, intptr_t from, off_t from_offset, intptr_t to,
+                    off_t to_offset, size_t size);
+    int (*sync)(struct backend *backend, intptr_t file, bool data_only);
+    int (*sync_all)(struct backend *backend, intptr_t file);
+    /* As mmap(). */
+    int (*map)(struct backend *backend, intptr_t file, void *address, size_t length, int protection,
+               int flags, off_t offset, void **out);
+    /* The status flags O_DIRECT and O_NOATIME. */
+    int (*set_status)(struct backend *backend, intptr_t file, int flags);
+
+    /* ---- extended attributes, as getxattr() and so on ---- */
+
+    ssize_t (*get_xattr)(struct backend *backend, intptr_t node, const char *name, void *value,
+                         size_t size);
+    int (*set_xattr)(struct backend *backend, intptr_t node, const char *name, const void *value,
+                     size_t size, int flags);
+    ssize_t (*list_xattrs)(struct backend *backend, intptr_t node, char *names, size_t size);
+    int (*remove_xattr)(struct backend *backend, intptr_t node, const char *name);
+
+    /* ---- names ---- */
+
+    /* The directory that a directory other than the root is in; -ENOENT when it has come to
+     * be outside of its root. The caller owes forget(). */
+    int (*parent)(struct backend *backend, intptr_t directory, intptr_t *node,
+                  struct stat *attributes);
+    /* A file of any type but a directory or a symbolic link. */
+    int (*make_node)(struct backend *backend, intptr_t directory, const char *name, mode_t mode,
+                     dev_t device);
+    int (*make_symlink)(struct backend *backend, intptr_t directory, const char *name,
+                        const char *target);
+    /* One more name for @node. */
+    int (*link)(struct backend *backend, intptr_t node, intptr_t directory, const char *name);
+    /* As renameat2(2); @flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */
+    int (*rename)(struct backend *backend, intptr_t directory, const char *name,
+                  intptr_t new_directory, const char *new_name, unsigned flags);
+
+    /* ---- attributes; @node may be of any type ---- */
+
+    int (*set_mode)(struct backend *backend, intptr_t node, mode_t mode);
+    /* @node was just made in @directory, with fewer permissions than was asked for: set @mode,
+     * if they were lost to something that the filesystem does by itself, as the umask. */
+    void (*restore_mode)(struct backend *backend, intptr_t directory, intptr_t node, mode_t mode);
+    /* -1 for no change. */
+    int (*set_owner)(struct backend *backend, intptr_t node, uid_t owner, gid_t group);
+    /* As utimensat(2); @times may be NULL. */
+    int (*set_times)(struct backend *backend, intptr_t node, const struct timespec times[2]);
+    /* As faccessat(2); @flags: 0 or AT_EACCESS. */
+    int (*access)(struct backend *backend, intptr_t node, int mode, int flags);
+    int (*statx)(struct backend *backend, intptr_t node, int flags, unsigned mask,
+                 struct statx *out);
+    int (*statfs)(struct backend *backend, intptr_t node, struct statfs *out);
+
+    /* All nodes and files are given back. Frees the backend. */
+    void (*destroy)(struct backend *backend);
+};
+
+/* Embedded in what the backend keeps of itself. */
+struct backend {
+    const struct backend_ops *ops;
+    hf_sync *rename_handle; /* the filesystem's: see the order of locks there */
+    bool is_checked; /* others change its files behind our back: what is cached is not believed */
+    uint32_t number; /* the same for all clients of a server; part of the inodes' ids */
+};
+
+#endif
