@@ -62,12 +62,28 @@ typedef struct hf_fs_config {
     size_t size;      /* sizeof(hf_fs_config), so that the struct may grow */
     const char *root; /* the directory of the host that is mounted at "/" */
     hf_external external;
+    /*
+     * How many bytes the caches may take: attributes, names, listings, extended attributes, and
+     * the sync handles they need; 0: 64 MiB. What was used least lately goes first. What is in use
+     * stays, so open files, the listings of directories that are open, and the operations in
+     * progress may take more.
+     */
+    size_t cache_bytes;
 } hf_fs_config;
 
 #define HF_FS_CONFIG_INIT                                                                          \
     {                                                                                              \
-        sizeof(hf_fs_config), NULL, HF_EXTERNAL_NEVER                                              \
+        sizeof(hf_fs_config), NULL, HF_EXTERNAL_NEVER, 0                                           \
     }
+
+/* What the caches of a filesystem object take now. */
+typedef struct hf_fs_stats {
+    uint64_t bytes; /* about what they have of the heap */
+    uint64_t bytes_limit;
+    uint64_t inodes; /* files and directories that something is known of */
+    uint64_t nodes;  /* of them, those for which a descriptor of the host is kept */
+    uint64_t nodes_limit;
+} hf_fs_stats;
 
 /* One entry of a directory. */
 typedef struct hf_dirent {
@@ -90,6 +106,15 @@ typedef struct hf_dirent {
  * no openat2()), -ENOMEM, -EMFILE, -ENOTCONN.
  */
 HF_PUBLIC int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out);
+
+/**
+ * hf_fs_get_stats() - how much is cached
+ *
+ * The limit of bytes is cache_bytes of the configuration, that of nodes a quarter of
+ * RLIMIT_NOFILE at the time of hf_fs_attach(), at most 4,096. Both are kept by each call with a
+ * path before it begins; what is in use may be more.
+ */
+HF_PUBLIC void hf_fs_get_stats(hf_fs *fs, hf_fs_stats *out);
 
 /**
  * hf_fs_detach() - close all descriptors and free the filesystem object

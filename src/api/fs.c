@@ -11,19 +11,21 @@
 /* Until mounts come from a table at the server, there is one. */
 #define BACKEND_DIRECT 1
 
-/* Each cached inode of a direct backend keeps a descriptor of the host open. */
-#define INODES_MIN 64
-#define INODES_MAX 4096
+/* Of a direct backend a node is a descriptor of the host. */
+#define NODES_MIN 16
+#define NODES_MAX 4096
+
+#define CACHE_BYTES ((size_t)64 * 1024 * 1024)
 
 /* A quarter of the descriptors this process may have, the rest is for open files and for the
  * process itself. */
-static size_t inode_limit(void)
+static size_t node_limit(void)
 {
     struct rlimit descriptors;
-    if (getrlimit(RLIMIT_NOFILE, &descriptors) < 0 || descriptors.rlim_cur / 4 > INODES_MAX) {
-        return INODES_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) < 0 || descriptors.rlim_cur / 4 > NODES_MAX) {
+        return NODES_MAX;
     }
-    return descriptors.rlim_cur / 4 < INODES_MIN ? INODES_MIN : descriptors.rlim_cur / 4;
+    return descriptors.rlim_cur / 4 < NODES_MIN ? NODES_MIN : descriptors.rlim_cur / 4;
 }
 
 int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out)
@@ -40,7 +42,16 @@ int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out)
     if (result < 0) {
         return result;
     }
-    return fs_new(client, backend, inode_limit(), out);
+    const struct fs_limits limits = {
+        .bytes = config->cache_bytes == 0 ? CACHE_BYTES : config->cache_bytes,
+        .nodes = node_limit(),
+    };
+    return fs_new(client, backend, &limits, out);
+}
+
+void hf_fs_get_stats(hf_fs *fs, hf_fs_stats *out)
+{
+    fs_get_stats(fs, out);
 }
 
 hf_fs *hf_fs_detach(hf_fs *fs)

@@ -19,26 +19,88 @@ static int stat_inode(struct inode *inode, struct stat *out)
     return result < 0 ? result : released;
 }
 
-int fs_stat(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, struct stat *out)
-{
-    struct inode *inode;
-    int result = walk_to_inode(fs, at, path, walk_flags, &inode);
-    if (result < 0) {
-        return result;
-    }
-    result = stat_inode(inode, out);
-    inode_unref(inode);
-    return result;
-}
-
 int fs_stat_file(struct hf_fs *fs, int fd, struct stat *out)
 {
     struct open_file *file = open_file_get(fs, fd);
     if (file == NULL) {
         return -EBADF;
     }
-    int result = stat_inode(file->inode, out);
+    int result = inode_acquire(file->inode, HF_SHARED);
+    if (result == 0) {
+        result = open_file_get_attributes(file, out);
+        int released = inode_release(file->inode);
+        result = result < 0 ? result : released;
+    }
     open_file_put(fs, fd, file);
+    return result;
+}
+
+/* Look the walk's last component up, and its attributes while its directory is held. Return: 0
+ * with *out and *inode NULL, or 0 with an inode that is to be asked. */
+static int stat_last(struct walk *walk, bool follow, struct inode **inode, struct stat *out)
+{
+    if (walk->last != WALK_LAST_NAME) {
+        return walk_last_directory(walk, inode);
+    }
+    int result = inode_acquire(walk->directory, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_stat_entry(walk->directory, walk->name, walk->name_length, follow, inode, out);
+    int released = inode_release(walk->directory);
+    if (result == 0 && released < 0) {
+        inode_unref(*inode);
+        result = released;
+    }
+    return result;
+}
+
+static int stat_path(struct walk *walk, unsigned flags, struct stat *out)
+{
+    struct inode *inode;
+    int result = 0;
+
+    while (result == 0) {
+        const bool follow = (flags & WALK_FOLLOW) != 0 || walk->must_be_directory;
+        result = stat_last(walk, follow, &inode, out);
+        if (result < 0) {
+            break;
+        }
+        if (inode == NULL) {
+            return walk->must_be_directory ? -ENOTDIR : 0;
+        }
+        if (inode->type != S_IFLNK || !follow) {
+            result = walk->must_be_directory && inode->type != S_IFDIR ? -ENOTDIR
+                                                                       : stat_inode(inode, out);
+            inode_unref(inode);
+            break;
+        }
+        result = walk_follow(walk, inode);
+        inode_unref(inode);
+    }
+    return result;
+}
+
+int fs_stat(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, struct stat *out)
+{
+    struct inode *inode;
+    struct walk walk;
+    int result;
+
+    if (path[0] == '\0' && (walk_flags & WALK_EMPTY) != 0) {
+        if (at != HF_AT_FDCWD) {
+            return fs_stat_file(fs, at, out);
+        }
+        inode = fs_working_directory(fs);
+        result = stat_inode(inode, out);
+        inode_unref(inode);
+        return result;
+    }
+    result = walk_begin(&walk, fs, at, path);
+    if (result == 0) {
+        result = stat_path(&walk, walk_flags, out);
+    }
+    walk_end(&walk);
     return result;
 }
 
@@ -72,35 +134,37 @@ static void fill_basic(const struct stat *from, struct statx *out)
     };
 }
 
-/* The cache knows what stat() tells; only for more than that the backend is asked. */
-static int statx_held(struct inode *inode, int flags, unsigned mask, struct statx *out)
+/* More than that the backend is asked for. */
+static int statx_inode(struct inode *inode, int flags, unsigned mask, struct statx *out)
 {
-    struct stat attributes;
-    if ((mask & ~STATX_BASIC_STATS) != 0) {
-        return inode->backend->ops->statx(inode->backend, inode->backend_node, flags, mask, out);
+    int result = inode_acquire(inode, HF_SHARED);
+    if (result < 0) {
+        return result;
     }
-    int result = inode_get_attributes(inode, &attributes);
-    if (result == 0) {
-        fill_basic(&attributes, out);
-    }
-    return result;
+    result = inode->backend->ops->statx(inode->backend, inode->backend_node, flags, mask, out);
+    int released = inode_release(inode);
+    return result < 0 ? result : released;
 }
 
 int fs_statx(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, int flags,
              unsigned mask, struct statx *out)
 {
     struct inode *inode;
-    int result = walk_to_inode(fs, at, path, walk_flags, &inode);
-    if (result < 0) {
+    struct stat attributes;
+    int result;
+
+    if ((mask & ~STATX_BASIC_STATS) == 0) {
+        result = fs_stat(fs, at, path, walk_flags, &attributes);
+        if (result == 0) {
+            fill_basic(&attributes, out);
+        }
         return result;
     }
-    result = inode_acquire(inode, HF_SHARED);
+    result = walk_to_inode(fs, at, path, walk_flags, &inode);
     if (result == 0) {
-        result = statx_held(inode, flags, mask, out);
-        int released = inode_release(inode);
-        result = result < 0 ? result : released;
+        result = statx_inode(inode, flags, mask, out);
+        inode_unref(inode);
     }
-    inode_unref(inode);
     return result;
 }
 
@@ -151,7 +215,10 @@ int fs_statfs_file(struct hf_fs *fs, int fd, struct statfs *out)
         return -EBADF;
     }
     struct inode *inode = file->inode;
-    int result = inode->backend->ops->statfs(inode->backend, inode->backend_node, out);
+    int result = open_file_give_node(file);
+    if (result == 0) {
+        result = inode->backend->ops->statfs(inode->backend, inode->backend_node, out);
+    }
     open_file_put(fs, fd, file);
     return result;
 }

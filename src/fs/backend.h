@@ -22,6 +22,9 @@
 struct backend;
 struct statfs;
 
+/* In place of a node. */
+#define BACKEND_NO_NODE ((intptr_t)-1)
+
 /* Takes one entry of a listing; a negative result ends it and becomes its result. */
 typedef int backend_entry_function(void *context, const char *name, ino_t number,
                                    unsigned char type);
@@ -34,8 +37,14 @@ struct backend_ops {
     int (*lookup)(struct backend *backend, intptr_t directory, const char *name, intptr_t *node,
                   struct stat *attributes);
     void (*forget)(struct backend *backend, intptr_t node);
+    /* The attributes that lookup() would give, without a node. */
+    int (*stat_entry)(struct backend *backend, intptr_t directory, const char *name,
+                      struct stat *attributes);
+    /* What is open as @file, by name or not. The caller owes forget(). */
+    int (*node_of_file)(struct backend *backend, intptr_t file, intptr_t *node);
 
     int (*get_attributes)(struct backend *backend, intptr_t node, struct stat *attributes);
+    int (*get_attributes_of_file)(struct backend *backend, intptr_t file, struct stat *attributes);
     /* Return: the length; no NUL is added. */
     ssize_t (*read_link)(struct backend *backend, intptr_t node, char *buffer, size_t size);
 
@@ -70,10 +79,10 @@ struct backend_ops {
                             int count, off_t offset);
     ssize_t (*write_vectors)(struct backend *backend, intptr_t file, const struct iovec *vectors,
                              int count, off_t offset);
-    /* A regular file without a name; O_EXCL in @flags: it never gets one. The caller owes forget()
-     * for the node and close() for the file. */
+    /* A regular file without a name; O_EXCL in @flags: it never gets one. The caller owes
+     * close(). */
     int (*create_unnamed)(struct backend *backend, intptr_t directory, int flags, mode_t mode,
-                          intptr_t *file, intptr_t *node, struct stat *attributes);
+                          intptr_t *file);
     /* lseek() as if the file had that offset: SEEK_SET, SEEK_DATA, SEEK_HOLE. */
     off_t (*seek)(struct backend *backend, intptr_t file, off_t offset, int whence);
     /* As fallocate(). */

@@ -47,7 +47,10 @@ static int change_file(struct hf_fs *fs, int fd, const struct change *change)
     if (file == NULL) {
         return -EBADF;
     }
-    int result = change_inode(file->inode, change);
+    int result = open_file_give_node(file);
+    if (result == 0) {
+        result = change_inode(file->inode, change);
+    }
     open_file_put(fs, fd, file);
     return result;
 }

@@ -47,39 +47,70 @@ static unsigned char type_of_mode(mode_t mode)
     return (unsigned char)IFTODT(mode);
 }
 
-void directory_init(struct directory *directory)
+static size_t dentry_bytes(size_t length)
 {
-    *directory = (struct directory){0};
+    return budget_bytes(sizeof(struct dentry) + length + 1);
+}
+
+static size_t pointers_bytes(size_t count)
+{
+    return budget_bytes(count * sizeof(struct dentry *));
+}
+
+void directory_init(struct directory *directory, struct budget *bytes)
+{
+    *directory = (struct directory){.bytes = bytes};
+}
+
+static void free_buckets(struct directory *directory)
+{
+    if (directory->bucket_count > 0) {
+        budget_give_back(directory->bytes, pointers_bytes(directory->bucket_count));
+        free(directory->buckets);
+        directory->buckets = NULL;
+        directory->bucket_count = 0;
+    }
 }
 
 void directory_deinit(struct directory *directory)
 {
     directory_flush(directory);
-    free(directory->buckets);
-    directory_init(directory);
 }
 
-static void dentry_free(struct dentry *dentry)
+static void dentry_free(struct directory *directory, struct dentry *dentry)
 {
     if (dentry->kind == DENTRY_PRESENT) {
-        inode_unref(dentry->inode);
+        inode_unref_entry(dentry->inode);
     }
+    budget_give_back(directory->bytes, dentry_bytes(dentry->length));
     free(dentry);
+}
+
+static void free_index(struct directory *directory)
+{
+    for (size_t i = 0; i < directory->index_count; i++) {
+        directory->index[i]->indexed = false;
+    }
+    if (directory->index != NULL) {
+        budget_give_back(directory->bytes, pointers_bytes(directory->index_count + 1));
+        free(directory->index);
+    }
+    directory->index = NULL;
+    directory->index_count = 0;
+    directory->index_valid = false;
 }
 
 void directory_flush(struct directory *directory)
 {
+    free_index(directory);
     for (size_t i = 0; i < directory->bucket_count; i++) {
         while (directory->buckets[i] != NULL) {
             struct dentry *dentry = directory->buckets[i];
             directory->buckets[i] = dentry->next;
-            dentry_free(dentry);
+            dentry_free(directory, dentry);
         }
     }
-    free(directory->index);
-    directory->index = NULL;
-    directory->index_count = 0;
-    directory->index_valid = false;
+    free_buckets(directory);
     directory->count = 0;
     directory->absent_count = 0;
     directory->epoch = 0;
@@ -136,7 +167,8 @@ static int grow(struct directory *directory)
             *bucket = dentry;
         }
     }
-    free(directory->buckets);
+    free_buckets(directory);
+    budget_take(directory->bytes, pointers_bytes(bucket_count));
     directory->buckets = buckets;
     directory->bucket_count = bucket_count;
     return 0;
@@ -157,6 +189,7 @@ static struct dentry *find_or_add(struct directory *directory, const char *name,
     if (dentry == NULL) {
         return NULL;
     }
+    budget_take(directory->bytes, dentry_bytes(length));
     dentry->hash = name_hash(name, length);
     dentry->kind = DENTRY_ABSENT;
     dentry->length = (unsigned char)length;
@@ -175,7 +208,7 @@ static void set_kind(struct directory *directory, struct dentry *dentry, enum de
     directory->absent_count -= dentry->kind == DENTRY_ABSENT;
     directory->absent_count += kind == DENTRY_ABSENT;
     if (dentry->kind == DENTRY_PRESENT) {
-        inode_unref(dentry->inode);
+        inode_unref_entry(dentry->inode);
         dentry->inode = NULL;
     }
     dentry->kind = kind;
@@ -188,7 +221,7 @@ static void unlink_and_free(struct directory *directory, struct dentry **place)
     *place = dentry->next;
     directory->count--;
     directory->absent_count -= dentry->kind == DENTRY_ABSENT;
-    dentry_free(dentry);
+    dentry_free(directory, dentry);
 }
 
 /* Free every ABSENT dentry that is not in the order. */
@@ -214,7 +247,7 @@ void directory_set_present(struct directory *directory, const char *name, size_t
         directory_flush(directory);
         return;
     }
-    inode_ref(inode);
+    inode_ref_entry(inode);
     set_kind(directory, dentry, DENTRY_PRESENT);
     dentry->inode = inode;
     dentry->number = inode->number;
@@ -288,18 +321,15 @@ static int compare_dentries(const void *left, const void *right)
 
 static int make_index(struct directory *directory)
 {
-    for (size_t i = 0; i < directory->index_count; i++) {
-        directory->index[i]->indexed = false;
-    }
-    directory->index_count = 0;
-    free(directory->index);
-    directory->index = NULL;
+    free_index(directory);
     drop_absent(directory);
 
-    directory->index = calloc(directory->count + 1, sizeof(struct dentry *));
-    if (directory->index == NULL) {
+    struct dentry **index = calloc(directory->count + 1, sizeof *index);
+    if (index == NULL) {
         return -ENOMEM;
     }
+    budget_take(directory->bytes, pointers_bytes(directory->count + 1));
+    directory->index = index;
     for (size_t i = 0; i < directory->bucket_count; i++) {
         struct dentry *dentry = directory->buckets[i];
         for (; dentry != NULL; dentry = dentry->next) {
@@ -346,6 +376,7 @@ static size_t place_in_order(const struct directory *directory, off_t position)
 int directory_entry_at(struct directory *directory, off_t position, const struct dentry **out)
 {
     assert(directory->complete);
+    directory_used(directory);
     if (!directory->index_valid) {
         int result = make_index(directory);
         if (result < 0) {
@@ -385,22 +416,41 @@ const struct dentry *directory_find_inode(const struct directory *directory,
     return listed;
 }
 
-void directory_trim(struct directory *directory)
+/* What is kept of @dentry; DENTRY_ABSENT: nothing. */
+static enum dentry_kind kept(struct directory *directory, const struct dentry *dentry, bool listing)
 {
+    if (dentry->kind == DENTRY_PRESENT &&
+        atomic_exchange_explicit(&dentry->inode->recently_used, false, memory_order_relaxed)) {
+        return DENTRY_PRESENT;
+    }
+    return dentry->kind != DENTRY_ABSENT && listing ? DENTRY_LISTED : DENTRY_ABSENT;
+}
+
+void directory_trim(struct directory *directory, bool is_open)
+{
+    const bool rest = directory->recently_used || (is_open && directory->complete);
+    const bool listing = rest && directory->complete;
+    directory->recently_used = false;
+    if (!listing) {
+        free_index(directory);
+        directory->complete = false;
+    }
     for (size_t i = 0; i < directory->bucket_count; i++) {
         struct dentry **place = &directory->buckets[i];
         while (*place != NULL) {
             struct dentry *dentry = *place;
-            if (dentry->kind == DENTRY_PRESENT &&
-                !atomic_exchange_explicit(
-                    &dentry->inode->recently_used, false, memory_order_relaxed)) {
-                if (!directory->complete) {
-                    unlink_and_free(directory, place);
-                    continue;
-                }
+            const enum dentry_kind kind = kept(directory, dentry, listing);
+            if (kind == DENTRY_ABSENT && !(rest && dentry->kind == DENTRY_ABSENT)) {
+                unlink_and_free(directory, place);
+                continue;
+            }
+            if (dentry->kind == DENTRY_PRESENT && kind == DENTRY_LISTED) {
                 set_kind(directory, dentry, DENTRY_LISTED);
             }
             place = &dentry->next;
         }
+    }
+    if (directory->count == 0) {
+        free_buckets(directory);
     }
 }

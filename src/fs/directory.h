@@ -9,6 +9,8 @@
 #ifndef HF_FS_DIRECTORY_H
 #define HF_FS_DIRECTORY_H
 
+#include "fs/budget.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -29,7 +31,7 @@ enum dentry_kind {
 
 struct dentry {
     struct dentry *next; /* in the bucket */
-    struct inode *inode; /* PRESENT: a reference */
+    struct inode *inode; /* PRESENT: a reference of an entry */
     uint64_t hash;       /* of the name */
     off_t position;      /* in the order; set while indexed */
     ino_t number;        /* LISTED, PRESENT */
@@ -41,6 +43,7 @@ struct dentry {
 };
 
 struct directory {
+    struct budget *bytes; /* takes what all of this takes */
     struct dentry **buckets;
     size_t bucket_count; /* 0 or a power of two */
     size_t count;        /* dentries */
@@ -48,13 +51,15 @@ struct directory {
     uint64_t epoch;      /* that all of this is from; 0: nothing is known */
     bool complete;       /* every entry there is has a dentry */
     bool searchable;     /* the backend has let us search it */
+    bool numbers_unsure; /* a listing's number was not that of the file */
+    bool recently_used;  /* the listing, or what is absent, since the last trim */
     bool index_valid;    /* the order has all dentries but ABSENT ones */
     struct dentry **index;
     size_t index_count;
     size_t index_next; /* a guess: the place after the entry that was read last */
 };
 
-void directory_init(struct directory *directory);
+void directory_init(struct directory *directory, struct budget *bytes);
 void directory_deinit(struct directory *directory);
 
 /* Forget everything. */
@@ -65,6 +70,12 @@ void directory_validate(struct directory *directory, uint64_t epoch);
 
 /* What is known of @name. Return: NULL when nothing is. */
 struct dentry *directory_find(const struct directory *directory, const char *name, size_t length);
+
+/* Somebody was told what is not there, or what the listing says. */
+static inline void directory_used(struct directory *directory)
+{
+    directory->recently_used = true;
+}
 
 /* Remember something of a name, instead of what was known before. Without memory for it
  * everything is forgotten, which is always right. */
@@ -90,7 +101,8 @@ int directory_entry_at(struct directory *directory, off_t position, const struct
 const struct dentry *directory_find_inode(const struct directory *directory,
                                           const struct inode *inode);
 
-/* Give back the inodes that were not used since the last time. */
-void directory_trim(struct directory *directory);
+/* Let go of what was not used since the last time: inodes; and the listing, unless it @is_open,
+ * with the names that are known to be absent. */
+void directory_trim(struct directory *directory, bool is_open);
 
 #endif

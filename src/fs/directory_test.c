@@ -16,16 +16,24 @@
 #define EPOCH 5
 
 struct fixture {
+    struct budget bytes;
     struct directory directory;
     struct inode inode; /* counts references; the test's own one is never dropped */
 };
+
+/* Those of dentries. */
+static uint64_t references(struct fixture *fixture)
+{
+    return (atomic_load(&fixture->inode.references) & INODE_REFERENCES) / INODE_ENTRY;
+}
 
 static int set_up(void **state)
 {
     static struct fixture fixture;
     fixture = (struct fixture){.inode = {.number = 77, .type = S_IFREG}};
-    atomic_init(&fixture.inode.references, 1);
-    directory_init(&fixture.directory);
+    atomic_init(&fixture.inode.references, INODE_USER);
+    budget_init(&fixture.bytes, 1000);
+    directory_init(&fixture.directory, &fixture.bytes);
     directory_validate(&fixture.directory, EPOCH);
     *state = &fixture;
     return 0;
@@ -35,8 +43,9 @@ static int tear_down(void **state)
 {
     struct fixture *fixture = *state;
     directory_deinit(&fixture->directory);
-    /* Every reference that a dentry took was given back. */
-    assert_int_equal(atomic_load(&fixture->inode.references), 1);
+    /* Every reference that a dentry took was given back, and every byte. */
+    assert_int_equal(references(fixture), 0);
+    assert_int_equal(budget_used(&fixture->bytes), 0);
     return 0;
 }
 
@@ -77,7 +86,7 @@ static void test_the_last_word_on_a_name_counts(void **state)
     set_present(fixture, "a");
     assert_int_equal(find(fixture, "a")->kind, DENTRY_PRESENT);
     assert_int_equal(find(fixture, "a")->number, 77);
-    assert_int_equal(atomic_load(&fixture->inode.references), 2);
+    assert_int_equal(references(fixture), 1);
     assert_null(find(fixture, "A"));
     assert_null(find(fixture, "aa"));
     set_absent(fixture, "a");
@@ -198,7 +207,8 @@ static void test_positions_depend_on_names_alone(void **state)
     assert_int_equal(find(fixture, "entry17")->position, before);
     assert_int_equal(count_entries(fixture), 50);
 
-    directory_init(&other.directory);
+    budget_init(&other.bytes, 1000);
+    directory_init(&other.directory, &other.bytes);
     directory_validate(&other.directory, 1);
     assert_int_equal(directory_add_listed(&other.directory, "entry17", 117, DT_REG), 0);
     directory_set_complete(&other.directory);
@@ -207,24 +217,52 @@ static void test_positions_depend_on_names_alone(void **state)
     directory_deinit(&other.directory);
 }
 
-/* Trimming lets go of inodes that were not looked up since the last time, and a complete
- * directory stays complete. */
+/* Trimming lets go of inodes that were not looked up since the last time. */
 static void test_trimming_spares_what_is_used(void **state)
 {
     struct fixture *fixture = *state;
     set_present(fixture, "entry1");
     atomic_store(&fixture->inode.recently_used, true);
-    directory_trim(&fixture->directory);
+    directory_trim(&fixture->directory, false);
     assert_non_null(find(fixture, "entry1"));
-    directory_trim(&fixture->directory);
+    directory_trim(&fixture->directory, false);
     assert_null(find(fixture, "entry1"));
+    assert_int_equal(budget_used(&fixture->bytes), 0);
+}
 
+/* A listing that was read since the last time stays whole, without the inodes; and so does that
+ * of a directory that is open. Then it goes, but for the inodes that are used. */
+static void test_trimming_spares_a_listing_that_is_read(void **state)
+{
+    struct fixture *fixture = *state;
     list(fixture, 3);
     set_present(fixture, "entry1");
-    directory_trim(&fixture->directory);
+    assert_int_equal(count_entries(fixture), 3);
+    directory_trim(&fixture->directory, false);
     assert_int_equal(find(fixture, "entry1")->kind, DENTRY_LISTED);
     assert_int_equal(find(fixture, "entry1")->number, 77);
+    directory_trim(&fixture->directory, true);
     assert_int_equal(count_entries(fixture), 3);
+
+    directory_trim(&fixture->directory, false);
+    set_present(fixture, "entry2");
+    atomic_store(&fixture->inode.recently_used, true);
+    directory_trim(&fixture->directory, false);
+    assert_false(fixture->directory.complete);
+    assert_null(find(fixture, "entry1"));
+    assert_int_equal(find(fixture, "entry2")->kind, DENTRY_PRESENT);
+}
+
+/* Names known to be absent stay while somebody asks for them. */
+static void test_trimming_spares_absent_names_that_are_asked_for(void **state)
+{
+    struct fixture *fixture = *state;
+    set_absent(fixture, "missing");
+    directory_used(&fixture->directory);
+    directory_trim(&fixture->directory, false);
+    assert_int_equal(find(fixture, "missing")->kind, DENTRY_ABSENT);
+    directory_trim(&fixture->directory, false);
+    assert_null(find(fixture, "missing"));
 }
 
 static off_t position_at(struct fixture *fixture, off_t position)
@@ -283,6 +321,8 @@ int main(void)
         TEST(test_reading_is_stable_while_entries_come_and_go),
         TEST(test_positions_depend_on_names_alone),
         TEST(test_trimming_spares_what_is_used),
+        TEST(test_trimming_spares_a_listing_that_is_read),
+        TEST(test_trimming_spares_absent_names_that_are_asked_for),
         TEST(test_any_position_may_follow_any_other),
     };
     return cmocka_run_group_tests_name("directory", tests, NULL, NULL);

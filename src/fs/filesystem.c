@@ -47,7 +47,8 @@ static int make_root(struct hf_fs *fs)
     return inode_get(fs, fs->backend, node, &attributes, &fs->root);
 }
 
-int fs_new(hf_client *client, struct backend *backend, size_t inode_limit, struct hf_fs **out)
+int fs_new(hf_client *client, struct backend *backend, const struct fs_limits *limits,
+           struct hf_fs **out)
 {
     struct hf_fs *fs = calloc(1, sizeof *fs);
     if (fs == NULL || id_map_init(&fs->inodes) < 0) {
@@ -57,7 +58,9 @@ int fs_new(hf_client *client, struct backend *backend, size_t inode_limit, struc
     }
     fs->client = hf_client_ref(client);
     fs->backend = backend;
-    fs->inode_limit = inode_limit;
+    budget_init(&fs->bytes, limits->bytes);
+    budget_init(&fs->nodes, limits->nodes);
+    atomic_flag_clear(&fs->trimming);
     atomic_init(&fs->cwd, NULL);
     atomic_init(&fs->umask, fs_process_umask());
     pthread_mutex_init(&fs->cwd_mutex, NULL);
@@ -65,6 +68,7 @@ int fs_new(hf_client *client, struct backend *backend, size_t inode_limit, struc
     pthread_mutex_init(&fs->inodes_mutex, NULL);
     list_init(&fs->directories);
     list_init(&fs->unreferenced);
+    list_init(&fs->with_nodes);
     pthread_mutex_init(&fs->files_mutex, NULL);
     list_init(&fs->files);
     descriptors_init(&fs->descriptors);
@@ -84,6 +88,19 @@ int fs_new(hf_client *client, struct backend *backend, size_t inode_limit, struc
     }
     *out = fs;
     return 0;
+}
+
+void fs_get_stats(struct hf_fs *fs, hf_fs_stats *out)
+{
+    *out = (hf_fs_stats){
+        .bytes = budget_used(&fs->bytes),
+        .bytes_limit = fs->bytes.limit,
+        .nodes = budget_used(&fs->nodes),
+        .nodes_limit = fs->nodes.limit,
+    };
+    pthread_mutex_lock(&fs->inodes_mutex);
+    out->inodes = fs->inodes.count;
+    pthread_mutex_unlock(&fs->inodes_mutex);
 }
 
 void fs_free(struct hf_fs *fs)

@@ -17,9 +17,10 @@
 #include "base/id_map.h"
 #include "base/list.h"
 #include "client/client.h"
+#include "fs/backend.h"
+#include "fs/budget.h"
 #include "fs/descriptors.h"
 #include "fs/gate.h"
-#include "fs/backend.h"
 
 #include <holdfast/fs.h>
 #include <sys/vfs.h>
@@ -31,14 +32,15 @@ struct hf_fs {
     struct gate gate;
     struct client_fork_hook fork_hook;
 
-    pthread_mutex_t inodes_mutex; /* the next seven, inode->parent, and references going to 0 */
+    pthread_mutex_t inodes_mutex; /* the next five, nodes, parents, and references going to 0 */
     struct id_map inodes;
     struct list directories;  /* inodes that are directories; the next to be trimmed first */
     struct list unreferenced; /* inodes without references, the one longest so first */
+    struct list with_nodes;   /* inodes with a node; the next to be considered first */
     size_t directory_count;
-    size_t unreferenced_count;
-    _Atomic size_t inode_count; /* inodes.count; read without the mutex */
-    size_t inode_limit;         /* never changes */
+    struct budget bytes; /* of all caches */
+    struct budget nodes;
+    atomic_flag trimming; /* a thread is in inodes_trim() */
 
     pthread_mutex_t files_mutex; /* the next two */
     struct list files;           /* open files */
@@ -51,9 +53,17 @@ struct hf_fs {
     _Atomic mode_t umask;
 };
 
-/* Takes over @backend, on failure too. @inode_limit is how many inodes are cached, about.
- * Return: 0; -ENOMEM, or what the backend's root() says. */
-int fs_new(hf_client *client, struct backend *backend, size_t inode_limit, struct hf_fs **out);
+/* What the caches may take. */
+struct fs_limits {
+    size_t bytes;
+    size_t nodes; /* of the backend */
+};
+
+/* Takes over @backend, on failure too. Return: 0; -ENOMEM, or what the backend's root() says. */
+int fs_new(hf_client *client, struct backend *backend, const struct fs_limits *limits,
+           struct hf_fs **out);
+
+void fs_get_stats(struct hf_fs *fs, hf_fs_stats *out);
 
 /* Close all descriptors and free everything. No other thread uses it. */
 void fs_free(struct hf_fs *fs);

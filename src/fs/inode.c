@@ -1,15 +1,13 @@
 /*
- * The table of inodes, their references, and letting go of those that nobody uses.
+ * The table of inodes, their references and their nodes.
  *
  * An inode can gain its first reference only through the table, under fs->inodes_mutex; its
- * last goes under that mutex too. So whoever finds references == 0 there may free it.
+ * last goes under that mutex too. So whoever finds no references there may free it.
  *
- * Each cached inode keeps a node of its backend, for the direct one a descriptor of the host.
- * Over the limit, directories one after the other drop the dentries that were not used since
- * their last turn, and the inodes that are thereby left without references go, longest unused
- * first.
+ * A node is given under that mutex, and taken away under it by one compare-and-swap that finds no
+ * users. So a user who once saw INODE_HAS_NODE has the node as long as its reference.
  */
-#include "fs/inode.h"
+#include "fs/inode_table.h"
 
 #include "fs/filesystem.h"
 #include "fs/ids.h"
@@ -17,33 +15,30 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct inode *inode_of(struct id_map_node *node)
 {
     return list_entry(node, struct inode, node);
 }
 
-/* It is in no table any more. */
-static void inode_free(struct inode *inode)
+static size_t size_of(mode_t type)
 {
-    assert(atomic_load(&inode->references) == 0);
-    struct inode *parent = inode->parent;
-    if (inode->type == S_IFDIR) {
-        directory_deinit(&inode->entries);
-    }
-    xattr_cache_deinit(&inode->xattrs);
-    hf_sync_close(inode->handle);
-    inode->backend->ops->forget(inode->backend, inode->backend_node);
-    free(atomic_load(&inode->link_target));
-    pthread_mutex_destroy(&inode->mutex);
-    free(inode);
-    inode_unref(parent);
+    return sizeof(struct inode) + (type == S_IFDIR ? sizeof(struct directory) : 0);
 }
 
-static int inode_new(struct hf_fs *fs, struct backend *backend, intptr_t node,
-                     const struct stat *attributes, hf_id id, struct inode **out)
+/* With its sync handle, and its places in two tables. */
+static size_t bytes_of(const struct inode *inode)
 {
-    struct inode *inode = calloc(1, sizeof *inode);
+    return budget_bytes(size_of(inode->type)) + budget_bytes(sizeof(struct hf_sync)) +
+           2 * sizeof(void *);
+}
+
+static int inode_new(struct hf_fs *fs, struct backend *backend, const struct stat *attributes,
+                     hf_id id, struct inode **out)
+{
+    const mode_t type = attributes->st_mode & S_IFMT;
+    struct inode *inode = calloc(1, size_of(type));
     if (inode == NULL) {
         return -ENOMEM;
     }
@@ -55,109 +50,280 @@ static int inode_new(struct hf_fs *fs, struct backend *backend, intptr_t node,
     inode->node.id = id;
     list_init(&inode->unreferenced_link);
     list_init(&inode->directory_link);
-    atomic_init(&inode->references, 1);
+    list_init(&inode->with_node_link);
+    atomic_init(&inode->references, 0);
     atomic_init(&inode->recently_used, true);
     inode->fs = fs;
     inode->backend = backend;
-    inode->backend_node = node;
+    inode->device = attributes->st_dev;
     inode->number = attributes->st_ino;
-    inode->type = attributes->st_mode & S_IFMT;
+    inode->type = type;
     pthread_mutex_init(&inode->mutex, NULL);
-    directory_init(&inode->entries);
-    xattr_cache_init(&inode->xattrs);
+    xattr_cache_init(&inode->xattrs, &fs->bytes);
+    if (type == S_IFDIR) {
+        inode->entries = (struct directory *)(inode + 1);
+        directory_init(inode->entries, &fs->bytes);
+    }
+    budget_take(&fs->bytes, bytes_of(inode));
     *out = inode;
     return 0;
 }
 
-/* Under fs->inodes_mutex. */
+void inode_free_target(struct inode *inode, char *target)
+{
+    if (target != NULL) {
+        budget_give_back(&inode->fs->bytes, budget_bytes(strlen(target) + 1));
+        free(target);
+    }
+}
+
+void inode_free(struct inode *inode)
+{
+    struct budget *bytes = &inode->fs->bytes;
+    struct inode *parent = inode->parent;
+
+    assert((atomic_load(&inode->references) & INODE_REFERENCES) == 0);
+    if (inode->type == S_IFDIR) {
+        directory_deinit(inode->entries);
+    }
+    xattr_cache_deinit(&inode->xattrs);
+    hf_sync_close(inode->handle);
+    if (inode_has_node(inode)) {
+        inode->backend->ops->forget(inode->backend, inode->backend_node);
+    }
+    inode_free_target(inode, atomic_load(&inode->link_target));
+    pthread_mutex_destroy(&inode->mutex);
+    budget_give_back(bytes, bytes_of(inode));
+    free(inode);
+    inode_unref(parent);
+}
+
+/* ---- the table; all of this under fs->inodes_mutex ---- */
+
 static void table_insert(struct hf_fs *fs, struct inode *inode)
 {
     id_map_insert(&fs->inodes, &inode->node);
-    atomic_store_explicit(&fs->inode_count, fs->inodes.count, memory_order_relaxed);
+    inode->in_table = true;
     if (inode->type == S_IFDIR) {
         list_append(&fs->directories, &inode->directory_link);
         fs->directory_count++;
     }
 }
 
-/* Under fs->inodes_mutex. */
-static void table_remove(struct hf_fs *fs, struct inode *inode)
+void inode_leave_table(struct inode *inode)
 {
-    id_map_remove(&fs->inodes, &inode->node);
-    atomic_store_explicit(&fs->inode_count, fs->inodes.count, memory_order_relaxed);
-    if (inode->type == S_IFDIR) {
-        list_remove(&inode->directory_link);
-        fs->directory_count--;
+    struct hf_fs *fs = inode->fs;
+    if (inode->in_table) {
+        id_map_remove(&fs->inodes, &inode->node);
+        inode->in_table = false;
+        fs->directory_count -= inode->type == S_IFDIR;
     }
-    if (!list_is_empty(&inode->unreferenced_link)) {
-        list_remove(&inode->unreferenced_link);
-        fs->unreferenced_count--;
+    list_remove(&inode->directory_link);
+    list_remove(&inode->unreferenced_link);
+    if (!list_is_empty(&inode->with_node_link)) {
+        list_remove(&inode->with_node_link);
+        budget_give_back(&fs->nodes, 1);
     }
+}
+
+/* Return: false when it has one already. */
+static bool give_node(struct inode *inode, intptr_t node)
+{
+    if (inode_has_node(inode)) {
+        return false;
+    }
+    inode->backend_node = node;
+    list_append(&inode->fs->with_nodes, &inode->with_node_link);
+    budget_take(&inode->fs->nodes, 1);
+    atomic_fetch_or_explicit(&inode->references, INODE_HAS_NODE, memory_order_release);
+    return true;
+}
+
+static bool is_pinned(const struct inode *inode)
+{
+    return inode_has_node(inode) ||
+           atomic_load_explicit(&inode->open_files, memory_order_relaxed) > 0;
+}
+
+/* May @inode, which the table has, be another file than the one of its number now, with nothing
+ * in its caches to say so? */
+static bool is_outdated(const struct inode *inode)
+{
+    return !is_pinned(inode) && (inode->backend->is_checked ||
+                                 atomic_load_explicit(&inode->removed, memory_order_relaxed));
+}
+
+static struct inode *reference_first(struct inode *inode)
+{
+    list_remove(&inode->unreferenced_link);
+    return inode_ref(inode);
+}
+
+/* ---- finding and making ---- */
+
+static int make(struct hf_fs *fs, struct backend *backend, const struct stat *attributes, hf_id id,
+                struct inode **out)
+{
+    int result = inode_new(fs, backend, attributes, id, out);
+    if (result == 0) {
+        table_insert(fs, inode_ref(*out));
+    }
+    return result;
 }
 
 int inode_get(struct hf_fs *fs, struct backend *backend, intptr_t node,
               const struct stat *attributes, struct inode **out)
 {
     const hf_id id = fs_id_of_inode(backend->number, attributes->st_dev, attributes->st_ino);
+    struct inode *replaced = NULL;
+    bool given = node == BACKEND_NO_NODE;
+    int result = 0;
+
+    pthread_mutex_lock(&fs->inodes_mutex);
+    struct id_map_node *found = id_map_find(&fs->inodes, id);
+    struct inode *inode = found == NULL ? NULL : inode_of(found);
+    if (inode != NULL && (inode->type != (attributes->st_mode & S_IFMT) || is_outdated(inode))) {
+        inode_leave_table(inode);
+        if ((atomic_load(&inode->references) & INODE_REFERENCES) == 0) {
+            replaced = inode;
+        }
+        inode = NULL;
+    }
+    if (inode != NULL) {
+        reference_first(inode);
+    } else {
+        result = make(fs, backend, attributes, id, &inode);
+    }
+    if (result == 0 && !given) {
+        given = give_node(inode, node);
+    }
+    pthread_mutex_unlock(&fs->inodes_mutex);
+    if (!given) {
+        backend->ops->forget(backend, node);
+    }
+    if (replaced != NULL) {
+        inode_free(replaced);
+    }
+    if (result == 0) {
+        *out = inode;
+    }
+    return result;
+}
+
+int inode_get_listed(struct inode *directory, ino_t number, mode_t type, struct inode **out)
+{
+    struct hf_fs *fs = directory->fs;
+    struct backend *backend = directory->backend;
+    const hf_id id = fs_id_of_inode(backend->number, directory->device, number);
+    const struct stat listed = {.st_dev = directory->device, .st_ino = number, .st_mode = type};
     int result = 0;
 
     pthread_mutex_lock(&fs->inodes_mutex);
     struct id_map_node *found = id_map_find(&fs->inodes, id);
     if (found == NULL) {
-        result = inode_new(fs, backend, node, attributes, id, out);
-        if (result == 0) {
-            table_insert(fs, *out);
-            pthread_mutex_unlock(&fs->inodes_mutex);
-            return 0;
-        }
+        result = make(fs, backend, &listed, id, out);
+    } else if (inode_of(found)->type == type && !is_outdated(inode_of(found))) {
+        *out = reference_first(inode_of(found));
     } else {
-        struct inode *inode = inode_ref(inode_of(found));
-        if (!list_is_empty(&inode->unreferenced_link)) {
-            list_remove(&inode->unreferenced_link);
-            fs->unreferenced_count--;
-        }
-        *out = inode;
+        result = -EAGAIN;
     }
     pthread_mutex_unlock(&fs->inodes_mutex);
-    backend->ops->forget(backend, node);
     return result;
 }
 
-struct inode *inode_unref(struct inode *inode)
+/* ---- references ---- */
+
+/* @reference: INODE_USER or INODE_ENTRY. */
+static void drop_reference(struct inode *inode, uint64_t reference)
 {
-    if (inode == NULL) {
-        return NULL;
-    }
-    uint32_t references = atomic_load_explicit(&inode->references, memory_order_relaxed);
-    while (references > 1) {
+    uint64_t references = atomic_load_explicit(&inode->references, memory_order_relaxed);
+    while ((references & INODE_REFERENCES) != reference) {
         if (atomic_compare_exchange_weak_explicit(&inode->references,
                                                   &references,
-                                                  references - 1,
+                                                  references - reference,
                                                   memory_order_release,
                                                   memory_order_relaxed)) {
-            return NULL;
+            return;
         }
     }
     struct hf_fs *fs = inode->fs;
     bool gone = false;
     pthread_mutex_lock(&fs->inodes_mutex);
-    references = atomic_fetch_sub_explicit(&inode->references, 1, memory_order_acq_rel);
-    assert(references > 0);
-    if (references == 1) {
-        gone = atomic_load_explicit(&inode->removed, memory_order_relaxed);
+    references = atomic_fetch_sub_explicit(&inode->references, reference, memory_order_acq_rel);
+    assert((references & INODE_REFERENCES) >= reference);
+    if ((references & INODE_REFERENCES) == reference) {
+        gone = !inode->in_table || atomic_load_explicit(&inode->removed, memory_order_relaxed);
         if (gone) {
-            table_remove(fs, inode);
+            inode_leave_table(inode);
         } else {
             list_append(&fs->unreferenced, &inode->unreferenced_link);
-            fs->unreferenced_count++;
         }
     }
     pthread_mutex_unlock(&fs->inodes_mutex);
     if (gone) {
         inode_free(inode);
     }
+}
+
+struct inode *inode_unref(struct inode *inode)
+{
+    if (inode != NULL) {
+        drop_reference(inode, INODE_USER);
+    }
     return NULL;
 }
+
+void inode_unref_entry(struct inode *inode)
+{
+    drop_reference(inode, INODE_ENTRY);
+}
+
+void inode_close_file(struct inode *inode, intptr_t file)
+{
+    /* First: its number may be given away as soon as it is closed. */
+    atomic_fetch_sub_explicit(&inode->open_files, 1, memory_order_release);
+    inode->backend->ops->close(inode->backend, file);
+}
+
+int inode_give_node_of_file(struct inode *inode, intptr_t file)
+{
+    struct backend *backend = inode->backend;
+    intptr_t node;
+
+    if (inode_has_node(inode)) {
+        return 0;
+    }
+    int result = backend->ops->node_of_file(backend, file, &node);
+    if (result < 0) {
+        return result;
+    }
+    pthread_mutex_lock(&inode->fs->inodes_mutex);
+    const bool given = give_node(inode, node);
+    pthread_mutex_unlock(&inode->fs->inodes_mutex);
+    if (!given) {
+        backend->ops->forget(backend, node);
+    }
+    return 0;
+}
+
+bool inode_take_node(struct inode *inode)
+{
+    uint64_t references = atomic_load_explicit(&inode->references, memory_order_relaxed);
+    while ((references & INODE_USERS) == 0) {
+        if (atomic_compare_exchange_weak_explicit(&inode->references,
+                                                  &references,
+                                                  references & ~INODE_HAS_NODE,
+                                                  memory_order_acq_rel,
+                                                  memory_order_relaxed)) {
+            list_remove(&inode->with_node_link);
+            budget_give_back(&inode->fs->nodes, 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- parents ---- */
 
 /* What was known of it in @epoch, with a reference. Return: NULL when nothing is. */
 static struct inode *known_parent(struct inode *directory, uint64_t epoch)
@@ -226,76 +392,4 @@ void inode_set_parent(struct inode *child, struct inode *directory)
     child->parent_epoch = hf_sync_epoch(child->handle);
     pthread_mutex_unlock(&child->fs->inodes_mutex);
     inode_unref(before);
-}
-
-/* Free inodes without references until @limit inodes are left. Return: how many are left. */
-static size_t drop_unreferenced(struct hf_fs *fs, size_t limit)
-{
-    pthread_mutex_lock(&fs->inodes_mutex);
-    while (fs->inodes.count > limit && !list_is_empty(&fs->unreferenced)) {
-        struct inode *inode =
-            list_entry(list_first(&fs->unreferenced), struct inode, unreferenced_link);
-        table_remove(fs, inode);
-        pthread_mutex_unlock(&fs->inodes_mutex);
-        inode_free(inode);
-        pthread_mutex_lock(&fs->inodes_mutex);
-    }
-    size_t count = fs->inodes.count;
-    pthread_mutex_unlock(&fs->inodes_mutex);
-    return count;
-}
-
-/* The directory whose turn it is, with a reference; it goes to the end of the queue. */
-static struct inode *next_directory(struct hf_fs *fs)
-{
-    struct inode *directory = NULL;
-    pthread_mutex_lock(&fs->inodes_mutex);
-    struct list *link = list_first(&fs->directories);
-    if (link != NULL) {
-        directory = list_entry(link, struct inode, directory_link);
-        list_remove(link);
-        list_append(&fs->directories, link);
-        if (!list_is_empty(&directory->unreferenced_link)) {
-            list_remove(&directory->unreferenced_link);
-            fs->unreferenced_count--;
-        }
-        inode_ref(directory);
-    }
-    pthread_mutex_unlock(&fs->inodes_mutex);
-    return directory;
-}
-
-void inodes_trim(struct hf_fs *fs)
-{
-    if (atomic_load_explicit(&fs->inode_count, memory_order_relaxed) <= fs->inode_limit) {
-        return;
-    }
-    pthread_mutex_lock(&fs->inodes_mutex);
-    /* The first turn of a directory may only find what was used since the one before it. */
-    size_t turns = 2 * fs->directory_count;
-    pthread_mutex_unlock(&fs->inodes_mutex);
-    /* A quarter more than need be, so as not to come back for each new inode. */
-    const size_t goal = fs->inode_limit - fs->inode_limit / 4;
-    while (drop_unreferenced(fs, goal) > goal && turns-- > 0) {
-        struct inode *directory = next_directory(fs);
-        if (directory == NULL) {
-            return;
-        }
-        pthread_mutex_lock(&directory->mutex);
-        directory_trim(&directory->entries);
-        pthread_mutex_unlock(&directory->mutex);
-        inode_unref(directory);
-    }
-}
-
-void inodes_drop_all(struct hf_fs *fs)
-{
-    struct list *link = fs->directories.next;
-    for (; link != &fs->directories; link = link->next) {
-        struct inode *directory = list_entry(link, struct inode, directory_link);
-        directory_flush(&directory->entries);
-    }
-    size_t left = drop_unreferenced(fs, 0);
-    assert(left == 0);
-    (void)left;
 }

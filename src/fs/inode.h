@@ -6,17 +6,29 @@
  * inode's handle, seen by a thread that holds the handle. Losing the hold to a client that may
  * change something moves the epoch; nothing has to be dropped at that moment.
  *
- * References: dentries, open files, walks, and the cached subdirectories of a directory. An
- * inode without references stays in the table of its filesystem, where the next lookup finds
- * it, until the table is over its limit; unless its last name was removed here.
+ * References are of users (walks, open files, the working directory, directories below) and of
+ * entries (dentries). An inode without any stays in the table of its filesystem, where the next
+ * lookup finds it, until memory is short; unless its last name was removed here.
+ *
+ * What an inode is named by, its number, is given to another file once the file is gone. So:
+ *
+ *  - a node of the backend, or an open file, *pins* the inode: the number stays what it is;
+ *  - a user of an inode that is not pinned holds a directory where the inode has an entry, and
+ *    the entry keeps the number. Directories are pinned for all users who let the directory go;
+ *  - between users, an inode that is not pinned may come to stand for another file with its
+ *    number. That is right because all that is kept of it goes by the epoch: a client that
+ *    removed the file held the handle EXCLUSIVE. What does not go by the epoch needs a node and
+ *    is dropped with it: a link's target, a directory's parent. And where the epoch says nothing,
+ *    because this client itself removed the file, or the type is another one, or others change
+ *    files behind our back, the next lookup puts a new inode in place of the old one.
  */
 #ifndef HF_FS_INODE_H
 #define HF_FS_INODE_H
 
 #include "base/id_map.h"
 #include "base/list.h"
-#include "fs/directory.h"
 #include "fs/backend.h"
+#include "fs/directory.h"
 #include "fs/xattr_cache.h"
 
 #include <holdfast/fs.h>
@@ -26,20 +38,31 @@
 
 struct hf_fs;
 
+/* inode.references: what one reference of either kind counts, and a bit. */
+#define INODE_USER UINT64_C(1)
+#define INODE_ENTRY (UINT64_C(1) << 32)
+#define INODE_HAS_NODE (UINT64_C(1) << 63)
+#define INODE_USERS (INODE_ENTRY - 1)
+#define INODE_REFERENCES (INODE_HAS_NODE - 1)
+
 struct inode {
     struct id_map_node node;       /* fs->inodes */
     struct list unreferenced_link; /* fs->unreferenced; fs->inodes_mutex */
     struct list directory_link;    /* fs->directories; fs->inodes_mutex */
-    _Atomic uint32_t references;   /* from and to 0 under fs->inodes_mutex */
+    struct list with_node_link;    /* fs->with_nodes; fs->inodes_mutex */
+    _Atomic uint64_t references;   /* from and to no references under fs->inodes_mutex */
+    _Atomic uint32_t open_files;   /* of the backend */
     _Atomic bool recently_used;    /* looked up since it was last considered for dropping */
     _Atomic bool removed;          /* its last name was removed by this client */
+    bool in_table;                 /* not replaced by another one; fs->inodes_mutex */
     struct hf_fs *fs;
     struct backend *backend;
-    intptr_t backend_node;
+    intptr_t backend_node; /* INODE_HAS_NODE: stays while there are users */
     hf_sync *handle;
+    dev_t device;
     ino_t number;
     mode_t type;           /* the S_IFMT bits of its mode; they never change */
-    struct inode *parent;  /* of a directory, a reference or NULL; fs->inodes_mutex */
+    struct inode *parent;  /* of a directory with a node, a user or NULL; fs->inodes_mutex */
     uint64_t parent_epoch; /* that @parent is from; fs->inodes_mutex */
     pthread_mutex_t mutex; /* filling what is below, under SHARED */
 
@@ -49,24 +72,55 @@ struct inode {
     uint64_t size_epoch; /* 0: not valid. A write leaves the size valid alone. */
     off_t size;
 
-    _Atomic(char *) link_target; /* of a symbolic link; never changes once set */
-    struct directory entries;    /* of a directory; the mutex */
+    _Atomic(char *) link_target; /* of a symbolic link with a node; never changes while it has */
     struct xattr_cache xattrs;   /* the mutex, or under EXCLUSIVE */
+    struct directory *entries;   /* of a directory, behind this struct; the mutex */
 };
 
-/* The inode of @node, which has @attributes, with a reference; made if it is not known. Takes
- * over @node, on failure too. Return: 0, -ENOMEM, or what opening a sync handle says. */
+/* The inode that the backend says has @attributes, with a reference; made if it is not known.
+ * It cannot go meanwhile: it has @node, or is open, or is an entry of a directory that is held.
+ * Takes over @node, which may be BACKEND_NO_NODE, on failure too. Return: 0, -ENOMEM, or what
+ * opening a sync handle says. */
 int inode_get(struct hf_fs *fs, struct backend *backend, intptr_t node,
               const struct stat *attributes, struct inode **out);
 
+/* The same by what a listing says, which may be wrong. Return: also -EAGAIN: something else is
+ * known by that number. */
+int inode_get_listed(struct inode *directory, ino_t number, mode_t type, struct inode **out);
+
 static inline struct inode *inode_ref(struct inode *inode)
 {
-    atomic_fetch_add_explicit(&inode->references, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&inode->references, INODE_USER, memory_order_acquire);
     return inode;
 }
 
 /* @inode may be NULL. Return: NULL. */
 struct inode *inode_unref(struct inode *inode);
+
+/* The reference of a dentry. */
+static inline void inode_ref_entry(struct inode *inode)
+{
+    atomic_fetch_add_explicit(&inode->references, INODE_ENTRY, memory_order_relaxed);
+}
+
+void inode_unref_entry(struct inode *inode);
+
+/* Has it a node, which will stay as long as the caller's reference? */
+static inline bool inode_has_node(const struct inode *inode)
+{
+    return (atomic_load_explicit(&inode->references, memory_order_acquire) & INODE_HAS_NODE) != 0;
+}
+
+/* A file of the backend was opened on it, and is to be closed by inode_close_file(). */
+static inline void inode_file_opened(struct inode *inode)
+{
+    atomic_fetch_add_explicit(&inode->open_files, 1, memory_order_relaxed);
+}
+
+void inode_close_file(struct inode *inode, intptr_t file);
+
+/* It is open as @file: give it a node, if it has none. Return: 0, or what the backend says. */
+int inode_give_node_of_file(struct inode *inode, intptr_t file);
 
 /* The directory that a directory is in, with a reference; of the root, the root. The caller
  * of the second one holds @directory. Return: 0; -ENOENT when it is no longer below the root,
@@ -77,8 +131,8 @@ int inode_parent_held(struct inode *directory, struct inode **parent);
 /* The caller holds @child, and it is in @directory now. */
 void inode_set_parent(struct inode *child, struct inode *directory);
 
-/* Drop inodes that nobody uses until the table is inside its limit, if it can be. The caller
- * holds no handle and no mutex. */
+/* inode_trim.c: if the caches are over a budget, let go of what nobody uses. The caller holds
+ * no handle and no mutex. */
 void inodes_trim(struct hf_fs *fs);
 
 /* The filesystem ends: no references but those of dentries and subdirectories are left. */
@@ -96,11 +150,26 @@ int inode_upgrade(struct inode *inode);
 int inode_acquire_two(struct inode *one, hf_mode one_mode, struct inode *other, hf_mode other_mode);
 int inode_release_two(struct inode *one, struct inode *other);
 
-/* Copy out the attributes. The caller holds the inode. */
+/* Copy out the attributes. The caller holds the inode, which has a node; or is an entry of
+ * @directory, held too; or is open as @file. Return: 0; -ESTALE when the entry is another file by
+ * now, changed behind our back; or what the backend says. */
 int inode_get_attributes(struct inode *inode, struct stat *out);
+int inode_get_attributes_at(struct inode *inode, struct inode *directory, const char *name,
+                            struct stat *out);
+int inode_get_attributes_of_file(struct inode *inode, intptr_t file, struct stat *out);
 
-/* The caller holds it EXCLUSIVE: the size of the file. */
-int inode_get_size(struct inode *inode, off_t *size);
+/* The caller holds the inode, and asked for its attributes itself: they may be kept. */
+void inode_told_attributes(struct inode *inode, const struct stat *attributes);
+
+/* Are these attributes those of @inode? */
+static inline bool inode_is(const struct inode *inode, const struct stat *attributes)
+{
+    return inode->number == attributes->st_ino && inode->device == attributes->st_dev &&
+           inode->type == (attributes->st_mode & S_IFMT);
+}
+
+/* The caller holds it EXCLUSIVE and it is open as @file: its size. */
+int inode_get_size(struct inode *inode, intptr_t file, off_t *size);
 
 /* The caller holds it EXCLUSIVE and changed attributes, but not the size. */
 void inode_attributes_changed(struct inode *inode);
@@ -117,24 +186,47 @@ void inode_size_changed(struct inode *inode);
 /* The caller holds it EXCLUSIVE, it is a directory, and who may search it has changed. */
 void inode_search_changed(struct inode *directory);
 
-/* The caller holds it EXCLUSIVE and removed its last name: it goes with its last user. */
+/* The caller holds it EXCLUSIVE and removed its last name: it goes with its last user. A file
+ * that is not pinned is to be told of it before that is done, and of a failure afterwards. */
 void inode_removed(struct inode *inode);
+static inline void inode_not_removed(struct inode *inode)
+{
+    atomic_store_explicit(&inode->removed, false, memory_order_relaxed);
+}
 
-/* What a symbolic link points to; the string lives as long as the inode. A link's target
- * cannot change, so no hold is needed. */
+/* What a symbolic link with a node points to; the string lives as long as the caller's reference.
+ * A link's target cannot change, so no hold is needed. */
 int inode_link_target(struct inode *inode, const char **target);
 
+/* ---- inode_entries.c ---- */
+
 /* Look up an entry, never `.` or `..`. The caller holds @directory. On success @child has a
- * reference. Return: 0, -ENOENT, -ENAMETOOLONG, or what the backend says. */
+ * reference and a node. Return: 0, -ENOENT, -ENAMETOOLONG, or what the backend says. */
 int inode_lookup(struct inode *directory, const char *name, size_t length, struct inode **child);
 
-/* The caller holds @directory EXCLUSIVE and made a file of @mode there: bring its inode, with
- * a reference. Return: 0, or what the backend says; the entry is there all the same. */
+/* The same, but a file that is not a directory may come without a node: it is good until the
+ * caller lets @directory go, or opens it. */
+int inode_find(struct inode *directory, const char *name, size_t length, struct inode **child);
+
+/* Look up an entry and its attributes. The caller holds @directory SHARED. Return: 0 with *out and
+ * *child NULL; or 0 with *child as from inode_lookup(), which is to be asked when @directory is let
+ * go: a directory, or with @follow a link, or what happens to have a node. Errors as there. */
+int inode_stat_entry(struct inode *directory, const char *name, size_t length, bool follow,
+                     struct inode **child, struct stat *out);
+
+/* The caller holds @directory EXCLUSIVE and made a file there: bring its inode, with a reference,
+ * good until @directory is let go. It has the permissions of @mode, if only the process's umask
+ * has taken some away. Return: 0, or what the backend says; the entry is there all the same. */
 int inode_entry_made(struct inode *directory, const char *name, mode_t mode, struct inode **child);
 
-/* What was just made in @directory as @node has the mode @made: give it the permissions that
- * were asked for with @mode, if it was the process's umask that took them away. */
-void inode_restore_mode(struct inode *directory, intptr_t node, mode_t mode, mode_t made);
+/* The same for a file that is open as @file, which counts with inode_file_opened(). */
+int inode_entry_created(struct inode *directory, const char *name, mode_t mode, intptr_t file,
+                        struct inode **child);
+
+/* @inode was just made in @directory, has the mode @made and is open as @file: give it the
+ * permissions that were asked for with @mode, if it was the process's umask that took them. */
+void inode_restore_mode(struct inode *directory, struct inode *inode, intptr_t file, mode_t mode,
+                        mode_t made);
 
 /* The caller holds @directory EXCLUSIVE, where @name is now that of @child. */
 void inode_entry_set(struct inode *directory, const char *name, struct inode *child);

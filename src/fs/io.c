@@ -68,7 +68,7 @@ static ssize_t write_data(struct open_file *file, int flags, const struct io_dat
     }
     ssize_t done = 0;
     if ((flags & O_APPEND) != 0) {
-        done = inode_get_size(inode, offset);
+        done = inode_get_size(inode, file->backend_file, offset);
     }
     if (done == 0) {
         done = write_at_backend(file, data, *offset);

@@ -10,7 +10,7 @@
 static int make_last_held(struct walk *walk, bool slashes, make_function *make, const void *context)
 {
     struct inode *child;
-    int result = inode_lookup(walk->directory, walk->name, walk->name_length, &child);
+    int result = inode_find(walk->directory, walk->name, walk->name_length, &child);
     if (result == 0) {
         inode_unref(child);
         return -EEXIST;

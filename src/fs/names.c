@@ -40,33 +40,41 @@ static int check_type(const struct inode *inode, int flags, bool must_be_directo
     return inode->type == S_IFSOCK ? -ENXIO : -EOPNOTSUPP;
 }
 
+static int open_file_of(struct inode *directory, const char *name, struct inode *inode, int flags,
+                        intptr_t *backend_file)
+{
+    struct backend *backend = directory->backend;
+    int result = backend->ops->open(backend, directory->backend_node, name, flags, backend_file);
+    if (result == 0) {
+        inode_file_opened(inode);
+    }
+    return result;
+}
+
 /* Open @name in @directory, which is @inode. The caller holds @directory. With O_PATH there is
  * nothing to open: the backend let us find it. */
 static int open_at_backend(struct inode *directory, const char *name, struct inode *inode,
                            int flags, intptr_t *backend_file)
 {
-    struct backend *backend = directory->backend;
     const int backend_flags =
         (flags & OPEN_BACKEND_FLAGS) | (inode->type == S_IFDIR ? O_DIRECTORY : 0);
     if ((flags & O_PATH) != 0) {
         return 0;
     }
     if ((flags & O_TRUNC) == 0) {
-        return backend->ops->open(
-            backend, directory->backend_node, name, backend_flags, backend_file);
+        return open_file_of(directory, name, inode, backend_flags, backend_file);
     }
     int result = inode_acquire(inode, HF_EXCLUSIVE);
     if (result < 0) {
         return result;
     }
-    result =
-        backend->ops->open(backend, directory->backend_node, name, backend_flags, backend_file);
+    result = open_file_of(directory, name, inode, backend_flags, backend_file);
     if (result == 0) {
         inode_resized(inode, 0);
     }
     int released = inode_release(inode);
     if (result == 0 && released < 0) {
-        backend->ops->close(backend, *backend_file);
+        inode_close_file(inode, *backend_file);
         result = released;
     }
     return result;
@@ -87,7 +95,7 @@ static int create(struct walk *walk, int flags, mode_t mode, struct inode **inod
         inode_entry_unknown(directory, walk->name);
         return result;
     }
-    result = inode_entry_made(directory, walk->name, mode, inode);
+    result = inode_entry_created(directory, walk->name, mode, *backend_file, inode);
     if (result < 0) {
         /* Nobody can have seen it yet, so an open that fails leaves nothing behind. */
         backend->ops->unlink(backend, directory->backend_node, walk->name);
@@ -113,13 +121,33 @@ static bool follows(int flags, bool must_be_directory)
     return (flags & O_NOFOLLOW) == 0 || must_be_directory;
 }
 
+/* Look the walk's last name up. What is not opened before the directory is let go needs a node. */
+static int find_last(const struct walk *walk, struct opening *opening)
+{
+    struct inode *directory = walk->directory;
+    const bool with_node = (opening->flags & O_PATH) != 0;
+
+    int result = with_node ? inode_lookup(directory, walk->name, walk->name_length, &opening->inode)
+                           : inode_find(directory, walk->name, walk->name_length, &opening->inode);
+    if (result < 0) {
+        return result;
+    }
+    opening->is_link =
+        opening->inode->type == S_IFLNK && follows(opening->flags, walk->must_be_directory);
+    if (opening->is_link && !with_node) {
+        inode_unref(opening->inode);
+        result = inode_lookup(directory, walk->name, walk->name_length, &opening->inode);
+    }
+    return result;
+}
+
 /* Open or create the walk's last name, whose directory the caller holds SHARED, and lost on an
  * error if *held says so. */
 static int open_held(struct walk *walk, struct opening *opening, bool *held)
 {
     struct inode *directory = walk->directory;
 
-    int result = inode_lookup(directory, walk->name, walk->name_length, &opening->inode);
+    int result = find_last(walk, opening);
     if (result == -ENOENT && (opening->flags & O_CREAT) != 0) {
         result = inode_upgrade(directory);
         if (result < 0) {
@@ -127,7 +155,7 @@ static int open_held(struct walk *walk, struct opening *opening, bool *held)
             return result;
         }
         /* Somebody may have been faster. */
-        result = inode_lookup(directory, walk->name, walk->name_length, &opening->inode);
+        result = find_last(walk, opening);
         if (result == -ENOENT) {
             return create(
                 walk, opening->flags, opening->mode, &opening->inode, &opening->backend_file);
@@ -136,8 +164,6 @@ static int open_held(struct walk *walk, struct opening *opening, bool *held)
     if (result < 0) {
         return result;
     }
-    opening->is_link =
-        opening->inode->type == S_IFLNK && follows(opening->flags, walk->must_be_directory);
     if (!opening->is_link) {
         result = check_type(opening->inode, opening->flags, walk->must_be_directory);
         if (result == 0) {
@@ -154,7 +180,7 @@ static int open_held(struct walk *walk, struct opening *opening, bool *held)
 static void opening_undo(struct opening *opening)
 {
     if (!opening->is_link && (opening->flags & O_PATH) == 0) {
-        opening->inode->backend->ops->close(opening->inode->backend, opening->backend_file);
+        inode_close_file(opening->inode, opening->backend_file);
     }
     opening->inode = inode_unref(opening->inode);
 }
@@ -195,43 +221,48 @@ static int open_last(struct walk *walk, struct opening *opening)
     return result;
 }
 
-/* A file without a name. Nothing of the directory changes, so that it need not be held. */
+/* A file without a name, made in @directory, of which nothing changes, so that it need not be
+ * held. */
+static int make_unnamed(struct inode *directory, struct opening *opening)
+{
+    struct backend *backend = directory->backend;
+    struct stat made;
+
+    int result = backend->ops->create_unnamed(backend,
+                                              directory->backend_node,
+                                              opening->flags & (OPEN_BACKEND_FLAGS | O_EXCL),
+                                              opening->mode,
+                                              &opening->backend_file);
+    if (result < 0) {
+        return result;
+    }
+    result = backend->ops->get_attributes_of_file(backend, opening->backend_file, &made);
+    if (result == 0) {
+        result = inode_get(directory->fs, backend, BACKEND_NO_NODE, &made, &opening->inode);
+    }
+    if (result < 0) {
+        backend->ops->close(backend, opening->backend_file);
+        return result;
+    }
+    inode_file_opened(opening->inode);
+    inode_restore_mode(
+        directory, opening->inode, opening->backend_file, opening->mode, made.st_mode);
+    inode_removed(opening->inode);
+    return 0;
+}
+
 static int open_unnamed(struct hf_fs *fs, int at, const char *path, struct opening *opening)
 {
     struct inode *directory;
-    struct stat attributes;
-    intptr_t node;
 
     const unsigned walk_flags = (opening->flags & O_NOFOLLOW) == 0 ? WALK_FOLLOW : 0;
     int result = walk_to_inode(fs, at, path, walk_flags, &directory);
     if (result < 0) {
         return result;
     }
-    struct backend *backend = directory->backend;
-    result = -ENOTDIR;
-    if (directory->type == S_IFDIR) {
-        result = backend->ops->create_unnamed(backend,
-                                              directory->backend_node,
-                                              opening->flags & (OPEN_BACKEND_FLAGS | O_EXCL),
-                                              opening->mode,
-                                              &opening->backend_file,
-                                              &node,
-                                              &attributes);
-    }
-    if (result == 0) {
-        inode_restore_mode(directory, node, opening->mode, attributes.st_mode);
-    }
+    result = directory->type == S_IFDIR ? make_unnamed(directory, opening) : -ENOTDIR;
     inode_unref(directory);
-    if (result < 0) {
-        return result;
-    }
-    result = inode_get(fs, backend, node, &attributes, &opening->inode);
-    if (result < 0) {
-        backend->ops->close(backend, opening->backend_file);
-        return result;
-    }
-    inode_removed(opening->inode);
-    return 0;
+    return result;
 }
 
 static int open_named(struct hf_fs *fs, int at, const char *path, struct opening *opening)
@@ -289,9 +320,13 @@ static int remove_held(struct walk *walk, struct inode *child)
     struct backend *backend = directory->backend;
     struct stat before;
 
-    int result = inode_get_attributes(child, &before);
+    int result = inode_get_attributes_at(child, directory, walk->name, &before);
     if (result < 0) {
         return result;
+    }
+    const bool last_name = child->type == S_IFDIR || before.st_nlink == 1;
+    if (last_name) {
+        inode_removed(child);
     }
     if (child->type == S_IFDIR) {
         result = backend->ops->remove_directory(backend, directory->backend_node, walk->name);
@@ -299,13 +334,13 @@ static int remove_held(struct walk *walk, struct inode *child)
         result = backend->ops->unlink(backend, directory->backend_node, walk->name);
     }
     if (result < 0) {
+        if (last_name) {
+            inode_not_removed(child);
+        }
         return result;
     }
     inode_attributes_changed(child);
     inode_entry_removed(directory, walk->name);
-    if (child->type == S_IFDIR || before.st_nlink == 1) {
-        inode_removed(child);
-    }
     return 0;
 }
 
@@ -314,7 +349,7 @@ static int remove_last_held(struct walk *walk, bool directory_wanted)
 {
     struct inode *child;
 
-    int result = inode_lookup(walk->directory, walk->name, walk->name_length, &child);
+    int result = inode_find(walk->directory, walk->name, walk->name_length, &child);
     if (result < 0) {
         return result;
     }

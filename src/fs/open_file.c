@@ -38,7 +38,7 @@ int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t backend_file, 
     struct open_file *file = calloc(1, sizeof *file);
     if (file == NULL) {
         if ((flags & O_PATH) == 0) {
-            inode->backend->ops->close(inode->backend, backend_file);
+            inode_close_file(inode, backend_file);
         }
         inode_unref(inode);
         return -ENOMEM;
@@ -75,7 +75,7 @@ void open_file_drop(struct open_file *file, uint64_t references)
     pthread_mutex_unlock(&file->fs->files_mutex);
     hf_sync_close(file->handle);
     if (!open_file_is_path(file)) {
-        file->inode->backend->ops->close(file->inode->backend, file->backend_file);
+        inode_close_file(file->inode, file->backend_file);
     }
     inode_unref(file->inode);
     pthread_mutex_destroy(&file->mutex);
@@ -86,6 +86,18 @@ void open_file_fill(struct open_file *file, int fd, bool close_on_exec)
 {
     atomic_fetch_add_explicit(&file->references, DESCRIPTOR_REFERENCES - 1, memory_order_relaxed);
     descriptors_fill(&file->fs->descriptors, fd, file, close_on_exec);
+}
+
+int open_file_give_node(struct open_file *file)
+{
+    return open_file_is_path(file) ? 0 : inode_give_node_of_file(file->inode, file->backend_file);
+}
+
+int open_file_get_attributes(const struct open_file *file, struct stat *out)
+{
+    return open_file_is_path(file)
+               ? inode_get_attributes(file->inode, out)
+               : inode_get_attributes_of_file(file->inode, file->backend_file, out);
 }
 
 struct open_file *open_file_get(struct hf_fs *fs, int fd)

@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 struct hf_fs;
@@ -44,8 +45,9 @@ struct open_file {
     _Atomic int flags; /* of OPEN_FILE_STATUS; while PRIVATE it may be read without the mutex */
 };
 
-/* A private open file with one reference. Takes over the reference to @inode and @backend_file, on
- * failure too. With O_PATH in @flags there is no @backend_file. Return: 0, -ENOMEM. */
+/* A private open file with one reference. Takes over the reference to @inode, and @backend_file,
+ * which inode_file_opened() was told of, on failure too. With O_PATH in @flags there is no
+ * @backend_file, and the inode has a node. Return: 0, -ENOMEM. */
 int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t backend_file, int flags,
                   struct open_file **out);
 
@@ -67,6 +69,12 @@ static inline bool open_file_is_path(const struct open_file *file)
 {
     return (file->open_flags & O_PATH) != 0;
 }
+
+/* See to it that its inode has a node. Return: 0, or what the backend says. */
+int open_file_give_node(struct open_file *file);
+
+/* The attributes of its inode, which the caller holds. */
+int open_file_get_attributes(const struct open_file *file, struct stat *out);
 
 /* May it be used so? @access_mode is O_RDONLY or O_WRONLY. */
 static inline bool open_file_is_for(const struct open_file *file, int access_mode)

@@ -11,14 +11,15 @@
 
 /* ---- the offset ---- */
 
-static int size_of(struct inode *inode, off_t *size)
+static int size_of(const struct open_file *file, off_t *size)
 {
+    struct inode *inode = file->inode;
     struct stat attributes;
     int result = inode_acquire(inode, HF_SHARED);
     if (result < 0) {
         return result;
     }
-    result = inode_get_attributes(inode, &attributes);
+    result = open_file_get_attributes(file, &attributes);
     int released = inode_release(inode);
     *size = attributes.st_size;
     return result < 0 ? result : released;
@@ -50,7 +51,7 @@ static off_t seek_target(struct open_file *file, off_t offset, int whence)
     if (whence == SEEK_CUR) {
         base = file->offset;
     } else if (whence == SEEK_END) {
-        int result = size_of(file->inode, &base);
+        int result = size_of(file, &base);
         if (result < 0) {
             return result;
         }

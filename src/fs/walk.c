@@ -165,7 +165,7 @@ static int walk_on(struct walk *walk)
     return 0;
 }
 
-/* What an empty path would mean. Return: 0 with a reference in *out; -EBADF. */
+/* What an empty path would mean. Return: 0 with a reference in *out, which has a node; -EBADF. */
 static int inode_at(struct hf_fs *fs, int at, struct inode **out)
 {
     if (at == HF_AT_FDCWD) {
@@ -176,9 +176,12 @@ static int inode_at(struct hf_fs *fs, int at, struct inode **out)
     if (file == NULL) {
         return -EBADF;
     }
-    *out = inode_ref(file->inode);
+    int result = open_file_give_node(file);
+    if (result == 0) {
+        *out = inode_ref(file->inode);
+    }
     open_file_put(fs, at, file);
-    return 0;
+    return result;
 }
 
 /* Set walk->directory to where @path begins. */

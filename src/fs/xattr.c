@@ -98,7 +98,7 @@ static void note_change(struct inode *inode, const char *name)
     if (inode->type == S_IFDIR && !xattr_cache_takes(name)) {
         /* An access list says who may search it. */
         pthread_mutex_lock(&inode->mutex);
-        directory_flush(&inode->entries);
+        directory_flush(inode->entries);
         pthread_mutex_unlock(&inode->mutex);
     }
 }
@@ -161,7 +161,10 @@ static ssize_t at_file(struct hf_fs *fs, int fd, xattr_operation *operation,
     if (file == NULL) {
         return -EBADF;
     }
-    ssize_t result = operation(file->inode, request);
+    ssize_t result = open_file_give_node(file);
+    if (result == 0) {
+        result = operation(file->inode, request);
+    }
     open_file_put(fs, fd, file);
     return result;
 }

@@ -11,25 +11,37 @@ struct xattr_entry {
     char bytes[];       /* the name, then the value */
 };
 
-void xattr_cache_init(struct xattr_cache *cache)
+static size_t bytes_of(const struct xattr_entry *entry)
 {
-    *cache = (struct xattr_cache){.entries = NULL};
+    return sizeof *entry + entry->name_length + (entry->size < 0 ? 0 : (size_t)entry->size);
+}
+
+void xattr_cache_init(struct xattr_cache *cache, struct budget *budget)
+{
+    *cache = (struct xattr_cache){.budget = budget};
+}
+
+static void free_entries(struct xattr_cache *cache)
+{
+    while (cache->entries != NULL) {
+        struct xattr_entry *entry = cache->entries;
+        cache->entries = entry->next;
+        budget_give_back(cache->budget, budget_bytes(bytes_of(entry)));
+        free(entry);
+    }
+    cache->bytes = 0;
 }
 
 void xattr_cache_deinit(struct xattr_cache *cache)
 {
-    struct xattr_entry *next;
-    for (struct xattr_entry *entry = cache->entries; entry != NULL; entry = next) {
-        next = entry->next;
-        free(entry);
-    }
-    xattr_cache_init(cache);
+    free_entries(cache);
+    cache->epoch = 0;
 }
 
 void xattr_cache_validate(struct xattr_cache *cache, uint64_t epoch)
 {
     if (cache->epoch != epoch) {
-        xattr_cache_deinit(cache);
+        free_entries(cache);
         cache->epoch = epoch;
     }
 }
@@ -62,9 +74,7 @@ void xattr_cache_add(struct xattr_cache *cache, const char *name, const void *va
         return;
     }
     if (cache->bytes + bytes > XATTR_CACHE_BYTES) {
-        const uint64_t epoch = cache->epoch;
-        xattr_cache_deinit(cache);
-        cache->epoch = epoch;
+        free_entries(cache);
     }
     struct xattr_entry *entry = malloc(bytes);
     if (entry == NULL) {
@@ -81,4 +91,5 @@ void xattr_cache_add(struct xattr_cache *cache, const char *name, const void *va
     }
     cache->entries = entry;
     cache->bytes += bytes;
+    budget_take(cache->budget, budget_bytes(bytes));
 }

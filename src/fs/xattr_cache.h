@@ -8,8 +8,8 @@
 #ifndef HF_FS_XATTR_CACHE_H
 #define HF_FS_XATTR_CACHE_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "fs/budget.h"
+
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -19,12 +19,13 @@
 struct xattr_entry;
 
 struct xattr_cache {
-    uint64_t epoch; /* of the inode's handle, when it was filled; 0: nothing is known */
+    struct budget *budget; /* takes what all of this takes */
+    uint64_t epoch;        /* of the inode's handle, when it was filled; 0: nothing is known */
     struct xattr_entry *entries;
     size_t bytes;
 };
 
-void xattr_cache_init(struct xattr_cache *cache);
+void xattr_cache_init(struct xattr_cache *cache, struct budget *budget);
 void xattr_cache_deinit(struct xattr_cache *cache);
 
 /* Forget all that is not from @epoch. */

@@ -69,6 +69,24 @@ static void direct_forget(struct backend *backend, intptr_t node)
     close((int)node);
 }
 
+static int direct_stat_entry(struct backend *backend, intptr_t directory, const char *name,
+                             struct stat *attributes)
+{
+    assert(strchr(name, '/') == NULL && strcmp(name, "..") != 0);
+    return fstatat((int)directory, name, attributes, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+/* Any descriptor is as good as an O_PATH one. */
+static int direct_node_of_file(struct backend *backend, intptr_t file, intptr_t *node)
+{
+    int fd = fcntl((int)file, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    *node = fd;
+    return 0;
+}
+
 static ssize_t direct_read_link(struct backend *backend, intptr_t node, char *buffer, size_t size)
 {
     ssize_t length = readlinkat((int)node, "", buffer, size);
@@ -160,7 +178,10 @@ static const struct backend_ops direct_ops = {
     .root = direct_root,
     .lookup = direct_lookup,
     .forget = direct_forget,
+    .stat_entry = direct_stat_entry,
+    .node_of_file = direct_node_of_file,
     .get_attributes = direct_get_attributes,
+    .get_attributes_of_file = direct_get_attributes,
     .read_link = direct_read_link,
     .create = direct_create,
     .make_directory = direct_make_directory,

@@ -73,24 +73,13 @@ ssize_t direct_write_vectors(struct backend *backend, intptr_t file, const struc
 }
 
 int direct_create_unnamed(struct backend *backend, intptr_t directory, int flags, mode_t mode,
-                          intptr_t *file, intptr_t *node, struct stat *attributes)
+                          intptr_t *file)
 {
     int fd = direct_open_component((int)directory, ".", flags | O_TMPFILE, mode & 07777);
     if (fd < 0) {
         return fd;
     }
-    /* It has no name to find it by, so the node is a copy of the file's descriptor. */
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0 || fstat(copy, attributes) < 0) {
-        int error = errno;
-        close(fd);
-        if (copy >= 0) {
-            close(copy);
-        }
-        return -error;
-    }
     *file = fd;
-    *node = copy;
     return 0;
 }
 

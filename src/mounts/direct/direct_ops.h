@@ -32,7 +32,7 @@ ssize_t direct_read_vectors(struct backend *backend, intptr_t file, const struct
 ssize_t direct_write_vectors(struct backend *backend, intptr_t file, const struct iovec *vectors,
                              int count, off_t offset);
 int direct_create_unnamed(struct backend *backend, intptr_t directory, int flags, mode_t mode,
-                          intptr_t *file, intptr_t *node, struct stat *attributes);
+                          intptr_t *file);
 off_t direct_seek(struct backend *backend, intptr_t file, off_t offset, int whence);
 int direct_allocate(struct backend *backend, intptr_t file, int mode, off_t offset, off_t length);
 ssize_t direct_copy(struct backend *backend, intptr_t from, off_t from_offset, intptr_t to,
