@@ -47,6 +47,7 @@ struct directory {
     size_t absent_count; /* of them ABSENT */
     uint64_t epoch;      /* that all of this is from; 0: nothing is known */
     bool complete;       /* every entry there is has a dentry */
+    ino_t parent_number; /* while complete: what `..` is at the backend */
     bool searchable;     /* the backend has let us search it */
     bool index_valid;    /* the order has all dentries but ABSENT ones */
     struct dentry **index;
