@@ -61,7 +61,8 @@ struct backend_ops {
     int (*open)(struct backend *backend, intptr_t directory, const char *name, int flags,
                 intptr_t *file);
     void (*close)(struct backend *backend, intptr_t file);
-    /* All entries of an open directory but `.` and `..`. */
+    /* All entries of an open directory but `.`. The caller sees to it that nobody else lists the
+     * same @file meanwhile, in another process that shares it neither. */
     int (*list)(struct backend *backend, intptr_t file, backend_entry_function *entry,
                 void *context);
 

@@ -50,6 +50,7 @@ struct directory {
     size_t absent_count; /* of them ABSENT */
     uint64_t epoch;      /* that all of this is from; 0: nothing is known */
     bool complete;       /* every entry there is has a dentry */
+    ino_t parent_number; /* while complete: what `..` is at the backend */
     bool searchable;     /* the backend has let us search it */
     bool numbers_unsure; /* a listing's number was not that of the file */
     bool recently_used;  /* the listing, or what is absent, since the last trim */

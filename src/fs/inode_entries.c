@@ -357,7 +357,12 @@ void inode_entry_unknown(struct inode *directory, const char *name)
 
 static int add_listed_entry(void *context, const char *name, ino_t number, unsigned char type)
 {
-    return directory_add_listed(context, name, number, type);
+    struct directory *entries = context;
+    if (strcmp(name, "..") == 0) {
+        entries->parent_number = number;
+        return 0;
+    }
+    return directory_add_listed(entries, name, number, type);
 }
 
 /* With the mutex: list the directory unless that has been done. */
@@ -451,6 +456,7 @@ int inode_read_entry(struct inode *directory, intptr_t file, off_t position, hf_
             fill_dirent(out, dentry->name, dentry->number, dentry->type, dentry->position);
         }
     }
+    const ino_t parent_number = directory->entries->parent_number;
     pthread_mutex_unlock(&directory->mutex);
     if (result < 0 || position >= DIRECTORY_FIRST_POSITION) {
         return result;
@@ -461,6 +467,11 @@ int inode_read_entry(struct inode *directory, intptr_t file, off_t position, hf_
     }
     struct inode *parent;
     result = inode_parent_held(directory, &parent);
+    if (result == -EACCES) {
+        /* It may be read, but not searched. */
+        fill_dirent(out, "..", parent_number, DT_DIR, position);
+        return 1;
+    }
     if (result < 0) {
         return result;
     }

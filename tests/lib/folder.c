@@ -28,13 +28,23 @@ static void remove_rest(void)
 
 int folder_make(char path[FOLDER_PATH_BYTES])
 {
+    return folder_make_in("/tmp", path);
+}
+
+const char *folder_fast_parent(void)
+{
+    return access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
+}
+
+int folder_make_in(const char *parent, char path[FOLDER_PATH_BYTES])
+{
     if (owner != getpid()) {
         memset(folders, 0, sizeof(folders));
         owner = getpid();
         atexit(remove_rest);
     }
-    snprintf(path, FOLDER_PATH_BYTES, "/tmp/holdfast-test-XXXXXX");
-    if (mkdtemp(path) == NULL) {
+    const int length = snprintf(path, FOLDER_PATH_BYTES, "%s/holdfast-test-XXXXXX", parent);
+    if (length >= FOLDER_PATH_BYTES || mkdtemp(path) == NULL) {
         return -1;
     }
     for (size_t i = 0; i < FOLDERS_MAX; i++) {

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -11,10 +12,16 @@
 
 void fs_world_init(struct fs_world *world)
 {
-    *world = (struct fs_world){.client = NULL};
+    fs_world_init_in(world, "/tmp");
+}
+
+void fs_world_init_in(struct fs_world *world, const char *parent)
+{
+    *world = (struct fs_world){.patience_seconds = FS_WORLD_PATIENCE_SECONDS};
     test_server_init(&world->server);
-    snprintf(world->root, sizeof world->root, "%s/r", world->server.folder);
-    snprintf(world->outside, sizeof world->outside, "%s/o", world->server.folder);
+    assert_int_equal(folder_make_in(parent, world->folder), 0);
+    snprintf(world->root, sizeof world->root, "%s/r", world->folder);
+    snprintf(world->outside, sizeof world->outside, "%s/o", world->folder);
     assert_int_equal(mkdir(world->root, 0755), 0);
     assert_int_equal(mkdir(world->outside, 0755), 0);
     world->shared = mmap(
@@ -33,6 +40,7 @@ void fs_world_deinit(struct fs_world *world)
 {
     assert_int_equal(nftw(world->root, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
     assert_int_equal(nftw(world->outside, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(folder_remove(world->folder), 0);
     munmap(world->shared, sizeof *world->shared);
     test_server_deinit(&world->server);
 }
@@ -57,7 +65,7 @@ pid_t fs_world_start(struct fs_world *world, fs_world_act *act, void *argument)
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        alarm(FS_WORLD_PATIENCE_SECONDS);
+        alarm(world->patience_seconds);
         fs_world_join(world);
         act(world, argument);
         fs_world_leave(world);
@@ -74,6 +82,20 @@ void fs_world_wait(pid_t pid)
     }
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+void fs_world_wait_for_both(const pid_t pids[2])
+{
+    siginfo_t ended;
+    while (waitid(P_ALL, 0, &ended, WEXITED | WNOWAIT) < 0) {
+        assert_int_equal(errno, EINTR);
+    }
+    const int first = ended.si_pid == pids[0] ? 0 : 1;
+    if (ended.si_code != CLD_EXITED || ended.si_status != 0) {
+        kill(pids[!first], SIGKILL);
+    }
+    fs_world_wait(pids[first]);
+    fs_world_wait(pids[!first]);
 }
 
 void fs_world_play(struct fs_world *world, fs_world_act *act, void *argument)

@@ -4,7 +4,7 @@
  *
  * The test's own process has the server and no client. Actors are forked from it; what fails
  * in one of them ends it with status 1, and the test fails when it is waited for. Every
- * process gives up after FS_WORLD_PATIENCE_SECONDS.
+ * process gives up after a number of seconds.
  */
 #ifndef HF_TESTS_LIB_FS_WORLD_H
 #define HF_TESTS_LIB_FS_WORLD_H
@@ -26,6 +26,8 @@ struct fs_world_shared {
 
 struct fs_world {
     struct test_server server;
+    unsigned patience_seconds; /* FS_WORLD_PATIENCE_SECONDS; change it after init */
+    char folder[FOLDER_PATH_BYTES];
     char root[80];    /* mounted at "/" */
     char outside[80]; /* a directory beside it */
     struct fs_world_shared *shared;
@@ -36,6 +38,9 @@ struct fs_world {
 typedef void fs_world_act(struct fs_world *world, void *argument);
 
 void fs_world_init(struct fs_world *world);
+
+/* The same with both directories in a folder below @parent. */
+void fs_world_init_in(struct fs_world *world, const char *parent);
 
 /* Fails the test if anything but files in the two directories is left. */
 void fs_world_deinit(struct fs_world *world);
@@ -49,6 +54,9 @@ pid_t fs_world_start(struct fs_world *world, fs_world_act *act, void *argument);
 
 /* Wait for an actor; it must have ended well. */
 void fs_world_wait(pid_t pid);
+
+/* Wait for two that wait for each other: when one fails the other is ended. */
+void fs_world_wait_for_both(const pid_t pids[2]);
 
 /* One actor does all of it. */
 void fs_world_play(struct fs_world *world, fs_world_act *act, void *argument);

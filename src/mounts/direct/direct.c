@@ -128,7 +128,7 @@ static int list_buffer(const char *buffer, size_t size, backend_entry_function *
     for (size_t at = 0; at < size;) {
         const struct dirent64 *found = (const struct dirent64 *)(const void *)(buffer + at);
         at += found->d_reclen;
-        if (strcmp(found->d_name, ".") == 0 || strcmp(found->d_name, "..") == 0) {
+        if (strcmp(found->d_name, ".") == 0) {
             continue;
         }
         int result = entry(context, found->d_name, found->d_ino, found->d_type);
@@ -142,10 +142,9 @@ static int list_buffer(const char *buffer, size_t size, backend_entry_function *
 static int direct_list(struct backend *backend, intptr_t file, backend_entry_function *entry,
                        void *context)
 {
-    /* Opened anew: after a fork @file and its offset at the host belong to several processes. */
-    int fd = direct_open_component((int)file, ".", O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0) {
-        return fd;
+    /* Not opened anew: that might not be permitted any more. */
+    if (lseek((int)file, 0, SEEK_SET) < 0) {
+        return -errno;
     }
     int result = 0;
     char *buffer = malloc(LIST_BUFFER_SIZE);
@@ -153,7 +152,7 @@ static int direct_list(struct backend *backend, intptr_t file, backend_entry_fun
         result = -ENOMEM;
     }
     while (result == 0) {
-        ssize_t size = getdents64(fd, buffer, LIST_BUFFER_SIZE);
+        ssize_t size = getdents64((int)file, buffer, LIST_BUFFER_SIZE);
         if (size < 0) {
             result = -errno;
         }
@@ -163,7 +162,6 @@ static int direct_list(struct backend *backend, intptr_t file, backend_entry_fun
         result = list_buffer(buffer, (size_t)size, entry, context);
     }
     free(buffer);
-    close(fd);
     return result;
 }
 
