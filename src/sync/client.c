@@ -20,13 +20,17 @@
  *  4. A waiting thread, a RECALL in force or a dead connection sets ATTENTION while the hold
  *     is used, so that the last user comes through pump().
  *  5. mode > HF_INVALID ⇒ grant != 0; a pure lock has grant == 0 ⇔ mode == HF_INVALID.
- *  6. requester != NULL ⇒ outstanding, and it is the first of the waiters.
+ *  6. requester != NULL ⇒ outstanding, and it is the first of the waiters. (An ACQUIRE that was
+ *     sent ahead, or whose thread gave up, has none.)
+ *
+ * A RECALL for which nobody waits is never in force: it is answered when it comes, by letting
+ * go or, when a thread uses the hold or waits for it, by saying so.
  *
  * input              function
  * GRANT              on_grant(), on_denied()
- * RECALL             on_recall()
+ * RECALL             on_recall(), on_asked()
  * time               sync_hold_tick()
- * a thread           sync_hold_acquire(), _upgrade(), _give_up(), _left(), _downgrade() ...
+ * a thread           sync_hold_acquire(), _upgrade(), _give_up(), _left(), _ask() ...
  * connection ended   sync_hold_disconnect()
  */
 #include "sync/client.h"
@@ -122,7 +126,7 @@ static void pump(struct sync_client *client, struct sync_hold *hold, uint64_t no
         can_come_down(hold, HF_INVALID)) {
         hold->eager = hold->gave_back_ns != 0 && now_ns - hold->gave_back_ns < EAGER_WINDOW_NS;
         hold->requester = waiter;
-        sync_send_acquire(client, hold, (hf_mode)waiter->mode, waiter->nowait);
+        sync_send_acquire(client, hold, (hf_mode)waiter->mode, waiter->nowait ? WIRE_NOWAIT : 0);
     }
     gate_set(hold);
 }
@@ -286,7 +290,20 @@ void sync_hold_reference(struct sync_client *client, struct sync_hold *hold,
     waiter->upgrades = false;
     queue_waiter(hold, waiter);
     hold->requester = waiter;
-    sync_send_acquire(client, hold, HF_INVALID, false);
+    sync_send_acquire(client, hold, HF_INVALID, 0);
+    gate_set(hold);
+}
+
+void sync_hold_ask(struct sync_client *client, struct sync_hold *hold, hf_mode mode)
+{
+    bool registered = hold->lock_only || hold->grant != 0;
+    if (!registered || hold->mode != HF_INVALID || hold->outstanding || hold->closing ||
+        is_dead(hold)) {
+        return;
+    }
+    gate_close(hold);
+    hold->eager = false; /* nobody is at it */
+    sync_send_acquire(client, hold, mode, WIRE_AHEAD);
     gate_set(hold);
 }
 
@@ -393,14 +410,37 @@ static void arm_tick(struct sync_client *client, struct sync_hold *hold, uint64_
     client->arm(client->context, hold);
 }
 
+/* The server asks, for a request that will not wait, whether a thread uses the hold. */
+static void on_asked(struct sync_client *client, struct sync_hold *hold, hf_mode mode,
+                     uint64_t now_ns)
+{
+    pump(client, hold, now_ns); /* a user may have left and not said so yet */
+    if (mode >= hold->mode) {
+        return; /* it has gone, or more has been asked for: that is the answer */
+    }
+    gate_close(hold);
+    if (list_is_empty(&hold->waiters) && can_come_down(hold, mode)) {
+        hold->gave_back_ns = now_ns;
+        sync_send_release(client, hold, mode, false);
+    } else {
+        sync_send_in_use(client, hold);
+    }
+    gate_set(hold);
+}
+
 static void on_recall(struct sync_client *client, struct sync_hold *hold,
                       const struct wire_message *message, uint64_t now_ns)
 {
-    if (message->grant != hold->grant || message->mode >= hold->mode ||
-        message->mode >= hold->recalled_to) {
+    if (message->grant != hold->grant || message->mode >= hold->mode) {
         return; /* about an earlier hold, or already obeyed */
     }
-    hold->recall_waiting = message->waiting;
+    if (message->waiting == 0) {
+        on_asked(client, hold, (hf_mode)message->mode, now_ns);
+        return;
+    }
+    if (message->mode >= hold->recalled_to) {
+        return; /* known */
+    }
     bool first = hold->recalled_to == HF_EXCLUSIVE;
     hold->recalled_to = message->mode;
     if (first && worth_lingering(client, hold, now_ns)) {

@@ -90,8 +90,12 @@ void sync_send_disarm(struct sync_client *client, struct sync_hold *hold);
 void sync_send_release(struct sync_client *client, struct sync_hold *hold, hf_mode mode,
                        bool closes);
 
+/* A thread uses the hold: the answer to a RECALL for which nobody waits. */
+void sync_send_in_use(struct sync_client *client, const struct sync_hold *hold);
+
+/* @flags: WIRE_NOWAIT, WIRE_AHEAD or 0. */
 void sync_send_acquire(struct sync_client *client, struct sync_hold *hold, hf_mode mode,
-                       bool nowait);
+                       uint8_t flags);
 
 void sync_send_cancel(struct sync_client *client, struct sync_hold *hold);
 

@@ -44,8 +44,20 @@ void sync_send_release(struct sync_client *client, struct sync_hold *hold, hf_mo
     client->send(client->context, &message);
 }
 
+void sync_send_in_use(struct sync_client *client, const struct sync_hold *hold)
+{
+    client->send(client->context,
+                 &(struct wire_message){
+                     .kind = WIRE_RELEASE,
+                     .id = hold->node.id,
+                     .grant = hold->grant,
+                     .mode = hold->mode,
+                     .flags = WIRE_IN_USE,
+                 });
+}
+
 void sync_send_acquire(struct sync_client *client, struct sync_hold *hold, hf_mode mode,
-                       bool nowait)
+                       uint8_t flags)
 {
     hold->seq = ++client->last_seq;
     hold->asked = (uint8_t)mode;
@@ -57,16 +69,15 @@ void sync_send_acquire(struct sync_client *client, struct sync_hold *hold, hf_mo
     if (hold->lock_only) {
         hold->grant = 0;
     }
-    client->send(
-        client->context,
-        &(struct wire_message){
-            .kind = WIRE_ACQUIRE,
-            .id = hold->node.id,
-            .seq = hold->seq,
-            .mode = (uint8_t)mode,
-            .flags = (uint8_t)((nowait ? WIRE_NOWAIT : 0) | (hold->lock_only ? 0 : WIRE_REFERENCE)),
-            .version = hold->version,
-        });
+    client->send(client->context,
+                 &(struct wire_message){
+                     .kind = WIRE_ACQUIRE,
+                     .id = hold->node.id,
+                     .seq = hold->seq,
+                     .mode = (uint8_t)mode,
+                     .flags = (uint8_t)(flags | (hold->lock_only ? 0 : WIRE_REFERENCE)),
+                     .version = hold->version,
+                 });
 }
 
 void sync_send_cancel(struct sync_client *client, struct sync_hold *hold)
