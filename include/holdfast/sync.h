@@ -62,7 +62,7 @@ typedef enum hf_mode {
 /* hf_sync_open(): the handle is a pure lock; it carries no value. */
 #define HF_SYNC_LOCK 1u
 
-/* hf_wait_opts.flags: do not wait for other clients or threads. */
+/* hf_wait_opts.flags: do not wait for other threads, here or in another client, to finish. */
 #define HF_NOWAIT 1u
 
 typedef struct hf_wait_opts {
@@ -282,8 +282,10 @@ HF_PUBLIC hf_sync *hf_sync_close(hf_sync *handle);
  * the handle in a mode that excludes @mode; who waits is served in order of arrival. Pair it
  * with hf_sync_release().
  *
- * HF_NOWAIT asks the server without queueing there. -EAGAIN then means that another client
- * has the handle, possibly idle; it has been asked to let go, so a later try may succeed.
+ * HF_NOWAIT fails with -EAGAIN exactly if somebody uses the handle in a mode that excludes @mode,
+ * or waits for it: another thread, or a thread of another client. A client that merely keeps the
+ * handle since its last use lets go; asking it takes as long as a hand-off between clients, and a
+ * deadline or token ends that, too, should it not answer.
  *
  * Return: HF_UNCHANGED: no other client held the handle EXCLUSIVE since this client last
  * held it. HF_CHANGED: one may have; the value, and whatever the handle protects, may be

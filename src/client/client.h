@@ -151,6 +151,14 @@ int client_open_reserved(hf_client *client, hf_id id, unsigned flags, hf_sync **
 
 void client_close(hf_sync *handle);
 
+/* The same, and ask the server for a hold in @mode before any thread needs it (see
+ * sync_hold_ask()): what these have to say is sent with the next message of the connection, or
+ * by client_send_queued(), so that many cost one system call. The caller has a reference to the
+ * client. They never block; without memory or room in the socket nothing is asked. */
+void client_close_quietly(hf_sync *handle);
+void client_ask_ahead(hf_sync *handle, hf_mode mode);
+void client_send_queued(hf_client *client);
+
 /* The slow path of acquire; @left_attention as the fast path reported it. */
 int client_acquire(hf_sync *handle, hf_mode mode, const hf_wait_opts *opts, bool left_attention);
 int client_upgrade(hf_sync *handle, const hf_wait_opts *opts);

@@ -100,7 +100,7 @@ int client_open_reserved(hf_client *client, hf_id id, unsigned flags, hf_sync **
     return error;
 }
 
-void client_close(hf_sync *handle)
+static void close_handle(hf_sync *handle, bool flushes)
 {
     hf_client *client = handle->client;
     pthread_mutex_lock(&client->lock);
@@ -110,12 +110,44 @@ void client_close(hf_sync *handle)
         if (sync_hold_is_done(&handle->hold)) {
             client_reap(client, handle);
         }
-        client_flush(client);
+        if (flushes) {
+            client_flush(client);
+        }
     }
     pthread_mutex_unlock(&client->lock);
     if (last) {
         client_unref(client);
     }
+}
+
+void client_close(hf_sync *handle)
+{
+    close_handle(handle, true);
+}
+
+void client_close_quietly(hf_sync *handle)
+{
+    close_handle(handle, false);
+}
+
+void client_ask_ahead(hf_sync *handle, hf_mode mode)
+{
+    hf_client *client = handle->client;
+    const size_t size = wire_size(&(struct wire_message){.kind = WIRE_ACQUIRE});
+    pthread_mutex_lock(&client->lock);
+    /* To send without room would end the connection. */
+    if (client->error == 0 && !client->write_pending &&
+        buffer_reserve(&client->out, size) != NULL) {
+        sync_hold_ask(&client->core, &handle->hold, mode);
+    }
+    pthread_mutex_unlock(&client->lock);
+}
+
+void client_send_queued(hf_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    client_flush(client);
+    pthread_mutex_unlock(&client->lock);
 }
 
 int client_acquire(hf_sync *handle, hf_mode mode, const hf_wait_opts *opts, bool left_attention)

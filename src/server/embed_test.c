@@ -424,10 +424,19 @@ static void test_the_trace_has_every_message_in_order(void **state)
     raw_join(&b, test.address, "b");
     raw_acquire(&a, 1, HF_EXCLUSIVE, WIRE_REFERENCE);
     const uint64_t grant = raw_expect(&a, WIRE_GRANT).grant;
-    raw_acquire(&b, 1, HF_SHARED, WIRE_NOWAIT);
+    raw_acquire(&b, 1, HF_SHARED, WIRE_AHEAD);
     raw_expect(&b, WIRE_GRANT);
+    raw_acquire(&b, 1, HF_SHARED, WIRE_NOWAIT);
     raw_expect(&a, WIRE_RECALL);
+    raw_send(&a,
+             &(struct wire_message){.kind = WIRE_RELEASE,
+                                    .id = {1, 1},
+                                    .grant = grant,
+                                    .mode = HF_EXCLUSIVE,
+                                    .flags = WIRE_IN_USE});
+    raw_expect(&b, WIRE_GRANT);
     raw_acquire(&b, 1, HF_SHARED, 0);
+    raw_expect(&a, WIRE_RECALL);
     raw_send(&a,
              &(struct wire_message){.kind = WIRE_RELEASE,
                                     .id = {1, 1},
@@ -443,10 +452,14 @@ static void test_the_trace_has_every_message_in_order(void **state)
     assert_string_equal(traced,
                         "a>ACQUIRE 2 0 \n"
                         "a<GRANT 2 0 \n"
+                        "b>ACQUIRE 1 0 ahead\n"
+                        "b<GRANT 0 0 DENIED another client has it\n"
                         "b>ACQUIRE 1 0 no wait\n"
                         "a<RECALL 1 0 \n"
+                        "a>RELEASE 2 0 in use\n"
                         "b<GRANT 0 0 DENIED another client has it\n"
                         "b>ACQUIRE 1 0 \n"
+                        "a<RECALL 1 0 \n"
                         "a>RELEASE 2 3 \n"
                         "b<GRANT 1 3 owner died\n");
 }

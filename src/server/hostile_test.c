@@ -109,7 +109,7 @@ static void test_hello_of_another_version(void **state)
 static void test_hello_of_another_version_and_shape(void **state)
 {
     const uint8_t hello[] = {21,   0,    0,    0,    WIRE_HELLO, 0x48, 0x4c, 0x46, 0x31,
-                             2,    0,    0xff, 0xff, 0xff,       0xff, 0xff, 0xff, 0xff,
+                             0xff, 0xff, 0xff, 0xff, 0xff,       0xff, 0xff, 0xff, 0xff,
                              0xff, 0xff, 0xff, 0xff, 0xff,       0xff, 0xff};
     hello_is_answered_with(hello, sizeof(hello), WIRE_REASON_BAD_VERSION);
 }

@@ -137,7 +137,7 @@ static void test_a_client_that_never_reads_is_cut_off(void **state)
     const long pages_before = resident_pages();
 
     const struct wire_message ask = {
-        .kind = WIRE_ACQUIRE, .id = {1, 1}, .seq = 1, .mode = HF_SHARED, .flags = WIRE_NOWAIT};
+        .kind = WIRE_ACQUIRE, .id = {1, 1}, .seq = 1, .mode = HF_SHARED, .flags = WIRE_AHEAD};
     uint64_t most_unsent = 0;
     long most_pages = 0;
     int asked = 0;
@@ -177,7 +177,7 @@ static void test_a_client_that_reads_late_gets_everything(void **state)
     raw_join(&late, test.address, "late");
     raw_hold(&holder, 1, HF_EXCLUSIVE);
     for (int i = 0; i < REQUESTS; i++) {
-        raw_acquire(&late, 1, HF_SHARED, WIRE_NOWAIT);
+        raw_acquire(&late, 1, HF_SHARED, WIRE_AHEAD);
     }
     for (uint32_t seq = 1; seq <= REQUESTS; seq++) {
         assert_int_equal(raw_expect(&late, WIRE_GRANT).seq, seq);

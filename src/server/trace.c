@@ -11,8 +11,14 @@ static const char *remark_to_server(const struct wire_message *message)
         if (message->mode == HF_INVALID) {
             return "opens";
         }
+        if ((message->flags & WIRE_AHEAD) != 0) {
+            return "ahead";
+        }
         return (message->flags & WIRE_NOWAIT) != 0 ? "no wait" : "";
     case WIRE_RELEASE:
+        if ((message->flags & WIRE_IN_USE) != 0) {
+            return "in use";
+        }
         return (message->flags & WIRE_CLOSE) != 0 ? "closes" : "";
     default:
         return "";

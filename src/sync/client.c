@@ -20,16 +20,22 @@
  *  4. A waiting thread, a RECALL in force or a dead connection sets ATTENTION while the hold
  *     is used, so that the last user comes through pump().
  *  5. mode > HF_INVALID ⇒ grant != 0; a pure lock has grant == 0 ⇔ mode == HF_INVALID.
- *  6. requester != NULL ⇒ outstanding, and it is the first of the waiters.
+ *  6. requester != NULL ⇒ outstanding, and it is the first of the waiters. (An ACQUIRE that was
+ *     sent ahead, or whose thread gave up, has none.)
+ *
+ * A RECALL for which nobody waits is never in force: it is answered when it comes, by letting
+ * go or, when a thread uses the hold or waits for it, by saying so.
  *
  * input              function
  * GRANT              on_grant(), on_denied()
- * RECALL             on_recall()
+ * RECALL             on_recall(), on_asked()
  * time               sync_hold_tick()
- * a thread           sync_hold_acquire(), _upgrade(), _give_up(), _left(), _downgrade() ...
+ * a thread           sync_hold_acquire(), _upgrade(), _give_up(), _left(), _ask() ...
  * connection ended   sync_hold_disconnect()
  */
 #include "sync/client.h"
+
+#include "sync/client_parts.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -45,152 +51,6 @@
 
 /* While lingering: a hold that nobody used for this long goes at once. */
 #define LINGER_CHECK_NS UINT64_C(20000)
-
-static uint64_t word_now(const struct sync_hold *hold)
-{
-    return atomic_load_explicit(&hold->word, memory_order_acquire);
-}
-
-static bool has_writer(const struct sync_hold *hold)
-{
-    return (word_now(hold) & SYNC_WRITER) != 0;
-}
-
-/* Counts readers that are about to find the gate closed, too: they leave at once, and that
- * brings them through sync_hold_left(). */
-static bool has_readers(const struct sync_hold *hold)
-{
-    return (word_now(hold) & SYNC_READERS) != 0;
-}
-
-static uint32_t uses_so_far(const struct sync_hold *hold)
-{
-    return (uint32_t)(word_now(hold) >> 32);
-}
-
-static bool is_dead(const struct sync_hold *hold)
-{
-    return (word_now(hold) & SYNC_DEAD) != 0;
-}
-
-static struct sync_waiter *first_waiter(const struct sync_hold *hold)
-{
-    struct list *link = list_first(&hold->waiters);
-    return link == NULL ? NULL : list_entry(link, struct sync_waiter, link);
-}
-
-static bool recall_in_force(const struct sync_hold *hold)
-{
-    return hold->recalled_to < hold->mode && !hold->lingering;
-}
-
-/* ---- the gate ---- */
-
-static void gate_close(struct sync_hold *hold)
-{
-    atomic_fetch_and_explicit(&hold->word, ~(SYNC_READ_OK | SYNC_WRITE_OK), memory_order_acq_rel);
-    atomic_fetch_or_explicit(&hold->word, SYNC_ATTENTION, memory_order_acq_rel);
-}
-
-/* Open it as far as the state allows. */
-static void gate_set(struct sync_hold *hold)
-{
-    uint64_t open = 0;
-    if (!recall_in_force(hold) && list_is_empty(&hold->waiters) && !hold->owner_died &&
-        !hold->changed && !hold->closing && !is_dead(hold)) {
-        open = (hold->mode >= HF_SHARED ? SYNC_READ_OK : 0) |
-               (hold->mode == HF_EXCLUSIVE ? SYNC_WRITE_OK : 0);
-    }
-    const uint64_t gate = SYNC_READ_OK | SYNC_WRITE_OK | SYNC_ATTENTION;
-    bool attention = recall_in_force(hold) || !list_is_empty(&hold->waiters) || is_dead(hold);
-    uint64_t set = open | (attention ? SYNC_ATTENTION : 0);
-    uint64_t word = word_now(hold);
-    while (
-        (word & gate) != set &&
-        !atomic_compare_exchange_weak_explicit(
-            &hold->word, &word, (word & ~gate) | set, memory_order_acq_rel, memory_order_acquire)) {
-    }
-}
-
-/* ---- messages out ---- */
-
-static void disarm(struct sync_client *client, struct sync_hold *hold)
-{
-    hold->lingering = false;
-    if (hold->tick_ns != 0) {
-        hold->tick_ns = 0;
-        client->arm(client->context, hold);
-    }
-}
-
-/* Come down to @mode (the mode we have: only publish), with the value if it was set. */
-static void send_release(struct sync_client *client, struct sync_hold *hold, hf_mode mode,
-                         bool closes)
-{
-    struct wire_message message = {
-        .kind = WIRE_RELEASE,
-        .id = hold->node.id,
-        .grant = hold->grant,
-        .mode = (uint8_t)mode,
-        .flags = closes ? WIRE_CLOSE : 0,
-    };
-    bool dirty = (word_now(hold) & SYNC_DIRTY) != 0;
-    if (dirty) {
-        message.flags |= WIRE_VALUE;
-        message.data = hold->value;
-        message.data_size = hold->value_size;
-        atomic_fetch_and_explicit(&hold->word, ~SYNC_DIRTY, memory_order_relaxed);
-    }
-    /* The server numbers the value the same way. */
-    if (hold->mode == HF_EXCLUSIVE && (dirty || mode < HF_EXCLUSIVE)) {
-        hold->version = hold->grant;
-    }
-    hold->mode = (uint8_t)mode;
-    if (mode == HF_INVALID) {
-        hold->recalled_to = HF_EXCLUSIVE;
-        disarm(client, hold);
-    }
-    if (mode == HF_INVALID && (hold->lock_only || closes)) {
-        hold->grant = 0;
-    }
-    client->send(client->context, &message);
-}
-
-static void send_acquire(struct sync_client *client, struct sync_hold *hold, hf_mode mode,
-                         bool nowait)
-{
-    hold->seq = ++client->last_seq;
-    hold->asked = (uint8_t)mode;
-    hold->outstanding = true;
-    hold->canceled = false;
-    hold->mode = HF_INVALID; /* who asks for more lets go first */
-    hold->recalled_to = HF_EXCLUSIVE;
-    disarm(client, hold);
-    if (hold->lock_only) {
-        hold->grant = 0;
-    }
-    client->send(
-        client->context,
-        &(struct wire_message){
-            .kind = WIRE_ACQUIRE,
-            .id = hold->node.id,
-            .seq = hold->seq,
-            .mode = (uint8_t)mode,
-            .flags = (uint8_t)((nowait ? WIRE_NOWAIT : 0) | (hold->lock_only ? 0 : WIRE_REFERENCE)),
-            .version = hold->version,
-        });
-}
-
-static void send_cancel(struct sync_client *client, struct sync_hold *hold)
-{
-    hold->canceled = true;
-    client->send(client->context,
-                 &(struct wire_message){
-                     .kind = WIRE_CANCEL,
-                     .id = hold->node.id,
-                     .seq = hold->seq,
-                 });
-}
 
 /* ---- waiters ---- */
 
@@ -239,12 +99,6 @@ static bool usable(const struct sync_hold *hold, hf_mode mode)
     return mode == HF_SHARED || !has_readers(hold);
 }
 
-/* Do the threads that use it now allow to come down to @mode? */
-static bool can_come_down(const struct sync_hold *hold, hf_mode mode)
-{
-    return !has_writer(hold) && (mode >= HF_SHARED || !has_readers(hold));
-}
-
 /*
  * Decide what comes next. Those who wait when a GRANT comes are users before any RECALL that
  * is on its heels is read: that is the progress everybody gets.
@@ -261,7 +115,7 @@ static void pump(struct sync_client *client, struct sync_hold *hold, uint64_t no
 
     if (recall_in_force(hold) && can_come_down(hold, (hf_mode)hold->recalled_to)) {
         hold->gave_back_ns = now_ns;
-        send_release(client, hold, (hf_mode)hold->recalled_to, false);
+        sync_send_release(client, hold, (hf_mode)hold->recalled_to, false);
         while ((waiter = first_waiter(hold)) != NULL && usable(hold, (hf_mode)waiter->mode)) {
             admit(client, hold, waiter);
         }
@@ -272,7 +126,7 @@ static void pump(struct sync_client *client, struct sync_hold *hold, uint64_t no
         can_come_down(hold, HF_INVALID)) {
         hold->eager = hold->gave_back_ns != 0 && now_ns - hold->gave_back_ns < EAGER_WINDOW_NS;
         hold->requester = waiter;
-        send_acquire(client, hold, (hf_mode)waiter->mode, waiter->nowait);
+        sync_send_acquire(client, hold, (hf_mode)waiter->mode, waiter->nowait ? WIRE_NOWAIT : 0);
     }
     gate_set(hold);
 }
@@ -352,7 +206,7 @@ void sync_hold_give_up(struct sync_client *client, struct sync_hold *hold,
     waiter->state = SYNC_WAITER_FAILED;
     waiter->result = result;
     if (requested && !hold->canceled) {
-        send_cancel(client, hold);
+        sync_send_cancel(client, hold);
     }
     pump(client, hold, now_ns);
 }
@@ -368,14 +222,14 @@ void sync_hold_leave_dirty(struct sync_client *client, struct sync_hold *hold, u
     if (is_dead(hold)) {
         atomic_fetch_and_explicit(&hold->word, ~SYNC_DIRTY, memory_order_relaxed);
     } else if (!recall_in_force(hold) || has_readers(hold)) {
-        send_release(client, hold, HF_EXCLUSIVE, false);
+        sync_send_release(client, hold, HF_EXCLUSIVE, false);
     }
     /* else the RELEASE that obeys the RECALL carries the value */
     atomic_fetch_and_explicit(&hold->word, ~SYNC_WRITER, memory_order_release);
     pump(client, hold, now_ns);
     if ((word_now(hold) & SYNC_DIRTY) != 0) {
         /* A reader passing through kept the hold from going: publish by itself. */
-        send_release(client, hold, HF_EXCLUSIVE, false);
+        sync_send_release(client, hold, HF_EXCLUSIVE, false);
     }
 }
 
@@ -383,7 +237,7 @@ void sync_hold_downgrade(struct sync_client *client, struct sync_hold *hold, uin
 {
     gate_close(hold);
     if ((word_now(hold) & SYNC_DIRTY) != 0 && !is_dead(hold)) {
-        send_release(client, hold, HF_EXCLUSIVE, false);
+        sync_send_release(client, hold, HF_EXCLUSIVE, false);
     }
     atomic_fetch_add_explicit(&hold->word, SYNC_READER, memory_order_acq_rel);
     atomic_fetch_and_explicit(&hold->word, ~(SYNC_WRITER | SYNC_DIRTY), memory_order_acq_rel);
@@ -393,7 +247,7 @@ void sync_hold_downgrade(struct sync_client *client, struct sync_hold *hold, uin
 void sync_hold_publish(struct sync_client *client, struct sync_hold *hold)
 {
     if ((word_now(hold) & SYNC_DIRTY) != 0 && !is_dead(hold)) {
-        send_release(client, hold, HF_EXCLUSIVE, false);
+        sync_send_release(client, hold, HF_EXCLUSIVE, false);
     }
 }
 
@@ -436,7 +290,20 @@ void sync_hold_reference(struct sync_client *client, struct sync_hold *hold,
     waiter->upgrades = false;
     queue_waiter(hold, waiter);
     hold->requester = waiter;
-    send_acquire(client, hold, HF_INVALID, false);
+    sync_send_acquire(client, hold, HF_INVALID, 0);
+    gate_set(hold);
+}
+
+void sync_hold_ask(struct sync_client *client, struct sync_hold *hold, hf_mode mode)
+{
+    bool registered = hold->lock_only || hold->grant != 0;
+    if (!registered || hold->mode != HF_INVALID || hold->outstanding || hold->closing ||
+        is_dead(hold)) {
+        return;
+    }
+    gate_close(hold);
+    hold->eager = false; /* nobody is at it */
+    sync_send_acquire(client, hold, mode, WIRE_AHEAD);
     gate_set(hold);
 }
 
@@ -449,7 +316,7 @@ int sync_hold_yield(struct sync_client *client, struct sync_hold *hold, hf_mode 
     gate_close(hold);
     bool possible = list_is_empty(&hold->waiters) && can_come_down(hold, mode);
     if (possible) {
-        send_release(client, hold, mode, false);
+        sync_send_release(client, hold, mode, false);
     }
     pump(client, hold, now_ns);
     return possible ? 0 : -EBUSY;
@@ -543,14 +410,37 @@ static void arm_tick(struct sync_client *client, struct sync_hold *hold, uint64_
     client->arm(client->context, hold);
 }
 
+/* The server asks, for a request that will not wait, whether a thread uses the hold. */
+static void on_asked(struct sync_client *client, struct sync_hold *hold, hf_mode mode,
+                     uint64_t now_ns)
+{
+    pump(client, hold, now_ns); /* a user may have left and not said so yet */
+    if (mode >= hold->mode) {
+        return; /* it has gone, or more has been asked for: that is the answer */
+    }
+    gate_close(hold);
+    if (list_is_empty(&hold->waiters) && can_come_down(hold, mode)) {
+        hold->gave_back_ns = now_ns;
+        sync_send_release(client, hold, mode, false);
+    } else {
+        sync_send_in_use(client, hold);
+    }
+    gate_set(hold);
+}
+
 static void on_recall(struct sync_client *client, struct sync_hold *hold,
                       const struct wire_message *message, uint64_t now_ns)
 {
-    if (message->grant != hold->grant || message->mode >= hold->mode ||
-        message->mode >= hold->recalled_to) {
+    if (message->grant != hold->grant || message->mode >= hold->mode) {
         return; /* about an earlier hold, or already obeyed */
     }
-    hold->recall_waiting = message->waiting;
+    if (message->waiting == 0) {
+        on_asked(client, hold, (hf_mode)message->mode, now_ns);
+        return;
+    }
+    if (message->mode >= hold->recalled_to) {
+        return; /* known */
+    }
     bool first = hold->recalled_to == HF_EXCLUSIVE;
     hold->recalled_to = message->mode;
     if (first && worth_lingering(client, hold, now_ns)) {
@@ -587,49 +477,8 @@ void sync_hold_tick(struct sync_client *client, struct sync_hold *hold, uint64_t
         arm_tick(client, hold, now_ns);
         return;
     }
-    disarm(client, hold);
+    sync_send_disarm(client, hold);
     pump(client, hold, now_ns);
-}
-
-/* ---- life ---- */
-
-void sync_hold_init(struct sync_hold *hold, hf_id id, bool lock_only)
-{
-    memset(hold, 0, sizeof(*hold));
-    atomic_init(&hold->word, 0);
-    hold->node.id = id;
-    hold->lock_only = lock_only;
-    hold->epoch = 1;
-    hold->recalled_to = HF_EXCLUSIVE;
-    list_init(&hold->waiters);
-}
-
-void sync_hold_deinit(struct sync_hold *hold)
-{
-    assert(list_is_empty(&hold->waiters));
-    free(hold->value);
-    hold->value = NULL;
-}
-
-void sync_hold_close(struct sync_client *client, struct sync_hold *hold)
-{
-    assert(list_is_empty(&hold->waiters));
-    hold->closing = true;
-    gate_close(hold);
-    if (!hold->outstanding && hold->grant != 0 && !is_dead(hold)) {
-        send_release(client, hold, HF_INVALID, true);
-    }
-}
-
-void sync_hold_reopen(struct sync_hold *hold)
-{
-    hold->closing = false;
-    gate_set(hold);
-}
-
-bool sync_hold_is_done(const struct sync_hold *hold)
-{
-    return hold->closing && (is_dead(hold) || (!hold->outstanding && hold->grant == 0));
 }
 
 void sync_hold_disconnect(struct sync_client *client, struct sync_hold *hold, int result)
@@ -640,57 +489,9 @@ void sync_hold_disconnect(struct sync_client *client, struct sync_hold *hold, in
     hold->grant = 0;
     hold->outstanding = false;
     hold->recalled_to = HF_EXCLUSIVE;
-    disarm(client, hold);
+    sync_send_disarm(client, hold);
     struct sync_waiter *waiter;
     while ((waiter = first_waiter(hold)) != NULL) {
         finish_waiter(client, hold, waiter, SYNC_WAITER_FAILED, result);
     }
-}
-
-void sync_hold_reset(struct sync_hold *hold)
-{
-    atomic_store_explicit(&hold->word, 0, memory_order_relaxed);
-    list_init(&hold->waiters);
-    hold->requester = NULL;
-    hold->grant = 0;
-    hold->epoch++;
-    hold->version = 0;
-    hold->mode = HF_INVALID;
-    hold->recalled_to = HF_EXCLUSIVE;
-    hold->outstanding = false;
-    hold->canceled = false;
-    hold->owner_died = false;
-    hold->changed = false;
-    hold->eager = false;
-    hold->lingering = false;
-    hold->gave_back_ns = 0;
-    hold->tick_ns = 0;
-}
-
-void sync_hold_check(const struct sync_hold *hold)
-{
-    uint64_t word = word_now(hold);
-    bool dead = (word & SYNC_DEAD) != 0;
-    bool writer = (word & SYNC_WRITER) != 0;
-    bool readers = (word & SYNC_READERS) != 0;
-    bool waiters = !list_is_empty(&hold->waiters);
-
-    assert(!hold->outstanding || hold->mode == HF_INVALID);
-    assert(!writer || !readers);
-    assert(dead || !writer || hold->mode == HF_EXCLUSIVE);
-    assert(dead || !readers || hold->mode >= HF_SHARED);
-    assert((word & SYNC_READ_OK) == 0 || hold->mode >= HF_SHARED);
-    assert((word & SYNC_WRITE_OK) == 0 || hold->mode == HF_EXCLUSIVE);
-    assert((word & (SYNC_READ_OK | SYNC_WRITE_OK)) == 0 ||
-           (!waiters && !recall_in_force(hold) && !dead && !hold->closing && !hold->changed &&
-            !hold->owner_died));
-    assert((word & SYNC_ATTENTION) != 0 || (!waiters && !recall_in_force(hold) && !dead));
-    assert((word & SYNC_DIRTY) == 0 || writer);
-    assert(hold->mode == HF_INVALID || hold->grant != 0);
-    assert(!hold->lock_only || (hold->grant == 0) == (hold->mode == HF_INVALID));
-    assert(hold->requester == NULL || (hold->outstanding && hold->requester == first_waiter(hold)));
-    assert(hold->lingering == (hold->tick_ns != 0));
-    /* Whatever can be done has been done. */
-    assert(dead || !recall_in_force(hold) || !can_come_down(hold, (hf_mode)hold->recalled_to));
-    assert(dead || !waiters || hold->outstanding || writer || readers);
 }

@@ -84,7 +84,6 @@ struct sync_hold {
     struct sync_waiter *requester; /* the waiter the outstanding ACQUIRE is for, if it waits */
     uint32_t seq;                  /* of the outstanding ACQUIRE */
     uint32_t local_writes;         /* EXCLUSIVE uses given to waiters; wraps */
-    uint32_t recall_waiting;       /* how many wait at the server, as the RECALL said */
     uint8_t mode;                  /* what we hold */
     uint8_t asked;                 /* the mode in the outstanding ACQUIRE */
     uint8_t recalled_to;           /* HF_EXCLUSIVE: no RECALL to obey */
@@ -194,6 +193,12 @@ int sync_hold_set_value(struct sync_hold *hold, const void *data, uint16_t size)
  * hold that is not lock_only and that the server has nothing of (grant == 0, nothing outstanding). */
 void sync_hold_reference(struct sync_client *client, struct sync_hold *hold,
                          struct sync_waiter *waiter);
+
+/* Ask for @mode before any thread needs it: the server grants it if it can at once, and asks
+ * nobody to let go. A grant becomes a hold that nobody uses; a thread that comes meanwhile waits
+ * for the answer, and asks for itself if that did not bring what it wants. Nothing happens when
+ * something is held or outstanding, or the connection is gone. */
+void sync_hold_ask(struct sync_client *client, struct sync_hold *hold, hf_mode mode);
 
 /* Go down to @mode if threads allow. Return: 0, -EBUSY. */
 int sync_hold_yield(struct sync_client *client, struct sync_hold *hold, hf_mode mode,

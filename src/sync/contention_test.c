@@ -192,59 +192,6 @@ static void test_readers_ahead_go_first_and_readers_behind_last(void **state)
     world_end(&world);
 }
 
-/* ---- NOWAIT ---- */
-
-/* NOWAIT is denied while another client has the handle, idle or not; the holder gets one
- * RECALL, and a later try succeeds. */
-static void test_nowait_is_denied_and_asks_once(void **state)
-{
-    struct world world;
-    world_begin(&world, 2, NULL);
-    world_open_all(&world, VALUE);
-    struct world_thread a = world_thread(&world, A, VALUE);
-    struct world_thread b = world_thread(&world, B, VALUE);
-    thread_hold(&a, HF_EXCLUSIVE);
-    world_forget(&world);
-    for (int tries = 0; tries < 3; tries++) {
-        assert_false(thread_acquire_nowait(&b, HF_SHARED));
-        world_settle(&world);
-        assert_false(b.waits);
-        assert_int_equal(b.result, -EAGAIN);
-        assert_int_equal(world_count_of(&world, A, WIRE_RECALL), 1);
-        assert_false(world_view(&world, B, VALUE).waiting);
-    }
-    thread_release(&a);
-    world_settle(&world);
-    assert_int_equal(world_view(&world, A, VALUE).mode, HF_SHARED);
-    thread_acquire_nowait(&b, HF_SHARED);
-    world_settle(&world);
-    assert_true(b.uses);
-    thread_release(&b);
-    world_end(&world);
-}
-
-/* An upgrade with NOWAIT that another client is in the way of ends holding nothing. */
-static void test_nowait_upgrade_that_fails_holds_nothing(void **state)
-{
-    for (enum world_handle handle = VALUE; handle < WORLD_HANDLES; handle++) {
-        struct world world;
-        world_begin(&world, 2, NULL);
-        world_open_all(&world, handle);
-        struct world_thread a = world_thread(&world, A, handle);
-        struct world_thread b = world_thread(&world, B, handle);
-        thread_hold(&a, HF_SHARED);
-        thread_hold(&b, HF_SHARED);
-        assert_false(thread_upgrade_nowait(&a));
-        world_settle(&world);
-        assert_false(a.waits || a.uses);
-        assert_int_equal(a.result, -EAGAIN);
-        assert_int_equal(world_view(&world, A, handle).mode, HF_INVALID);
-        assert_true(b.uses);
-        thread_release(&b);
-        world_end(&world);
-    }
-}
-
 /* ---- death ---- */
 
 /* A SHARED holder dies: its hold is gone, nobody hears of a dead owner. */
@@ -439,8 +386,6 @@ int main(void)
         cmocka_unit_test(test_two_upgraders_take_turns_in_every_order),
         cmocka_unit_test(test_reader_storm_does_not_starve_a_writer),
         cmocka_unit_test(test_readers_ahead_go_first_and_readers_behind_last),
-        cmocka_unit_test(test_nowait_is_denied_and_asks_once),
-        cmocka_unit_test(test_nowait_upgrade_that_fails_holds_nothing),
         cmocka_unit_test(test_death_of_a_shared_holder),
         cmocka_unit_test(test_death_of_an_exclusive_holder),
         cmocka_unit_test(test_owner_died_waits_for_the_first_to_come),

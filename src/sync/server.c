@@ -20,13 +20,19 @@
  *  2. grant == 0 exactly when the hold was never granted: it waits for its first grant.
  *  3. A hold that waits has mode INVALID: who asks for more lets go first.
  *  4. The first request in a queue cannot be granted now, and every hold that is in its way
- *     has been recalled to a mode that is not.
+ *     has been recalled to a mode that is not, or asked (below) and has yet to answer.
  *  5. A hold is SHARED, EXCLUSIVE, referenced or waiting; else it is gone.
  *  6. A handle has a hold, or an owner-died mark; else it is gone.
+ *  7. A NOWAIT is first in its queue.
+ *
+ * A NOWAIT that cannot be granted asks: the holds in its way get a RECALL that says that nobody
+ * waits (hold->asked_to). Each is answered, by coming down or by "in use", which denies the
+ * NOWAIT. Until then the hold gets no other RECALL, and an answer that comes when its NOWAIT has
+ * gone says nothing about the next one: then the hold is recalled, or asked, afresh.
  *
  * message    function
  * ACQUIRE    on_acquire() → grant(), deny() or request_enqueue()
- * RELEASE    on_release() → hold_come_down(), serve_queue()
+ * RELEASE    on_release() → hold_come_down(), serve_queue(); on_in_use()
  * CANCEL     on_cancel() → deny(), serve_queue()
  * (leaves)   sync_peer_leave()
  */
@@ -62,6 +68,7 @@ static void grant(struct sync_server *server, struct hold *hold, uint32_t seq, h
     hold->grant = ++server->last_grant;
     hold->mode = (uint8_t)mode;
     hold->recalled_to = HF_EXCLUSIVE;
+    hold->asked_to = HF_EXCLUSIVE;
 
     struct wire_message message = {
         .kind = WIRE_GRANT,
@@ -86,16 +93,23 @@ static void grant(struct sync_server *server, struct hold *hold, uint32_t seq, h
     server->send(server->send_context, hold->peer, &message);
 }
 
-/* Ask all that are in the way of @mode to come down, each once. */
-static void recall_for(struct sync_server *server, struct handle *handle, const struct hold *asker,
-                       hf_mode mode, uint32_t waiting)
+/* Have all that are in the way of the first request come down, each told once. */
+static void recall_for_first(struct sync_server *server, struct handle *handle)
 {
+    const struct request *first = handle->queue->first;
+    hf_mode mode = (hf_mode)first->mode;
     hf_mode target = mode == HF_EXCLUSIVE ? HF_INVALID : HF_SHARED;
     for (struct hold *other = handle->holds; other != NULL; other = other->next) {
-        if (!hold_in_the_way(other, asker, mode) || other->recalled_to <= target) {
+        if (!hold_in_the_way(other, first->hold, mode) || other->asked_to != HF_EXCLUSIVE ||
+            (!first->nowait && other->recalled_to <= target)) {
             continue;
         }
-        other->recalled_to = (uint8_t)target;
+        if (first->nowait) {
+            other->asked_to = (uint8_t)target;
+            other->asked_for_first = true;
+        } else {
+            other->recalled_to = (uint8_t)target;
+        }
         server->counters.recalls++;
         server->send(server->send_context,
                      other->peer,
@@ -104,7 +118,7 @@ static void recall_for(struct sync_server *server, struct handle *handle, const 
                          .id = handle->node.id,
                          .grant = other->grant,
                          .mode = (uint8_t)target,
-                         .waiting = waiting,
+                         .waiting = first->nowait ? 0 : handle->queue->count,
                      });
     }
 }
@@ -119,7 +133,7 @@ static void serve_queue(struct sync_server *server, struct handle *handle)
         struct hold *hold = request->hold;
         hf_mode mode = (hf_mode)request->mode;
         if (!handle_can_grant(handle, hold, mode)) {
-            recall_for(server, handle, hold, mode, handle->queue->count);
+            recall_for_first(server, handle);
             return;
         }
         uint32_t seq = request->seq;
@@ -170,6 +184,8 @@ static enum wire_reason on_acquire(struct sync_server *server, struct sync_peer 
 {
     hf_mode mode = (hf_mode)message->mode;
     bool reference = (message->flags & WIRE_REFERENCE) != 0;
+    bool nowait = (message->flags & WIRE_NOWAIT) != 0;
+    bool ahead = (message->flags & WIRE_AHEAD) != 0;
     struct handle *handle = handle_find(server, message->id);
     struct hold *hold = handle == NULL ? NULL : hold_find(handle, peer);
     if (mode == HF_INVALID ? !reference || hold != NULL
@@ -193,14 +209,14 @@ static enum wire_reason on_acquire(struct sync_server *server, struct sync_peer 
     if (!mistake_planted(HF_MISTAKE_UPGRADE_KEEPS_SHARED)) {
         hold_come_down(server, hold, HF_INVALID);
     }
-    if (!must_wait(handle, hold, mode)) {
+    /* That an owner died is told to one who needs the handle. */
+    bool too_early = ahead && handle->owner_died;
+    if (!must_wait(handle, hold, mode) && !too_early) {
         hold->referenced = hold->referenced || reference;
         grant(server, hold, message->seq, mode, message->version);
     } else {
-        if ((message->flags & WIRE_NOWAIT) != 0) {
+        if (ahead || (nowait && handle->queue != NULL)) {
             refused = WIRE_REASON_WOULD_BLOCK;
-            uint32_t waiting = handle->queue == NULL ? 1 : handle->queue->count + 1;
-            recall_for(server, handle, hold, mode, waiting);
         } else if (peer->queued_count >= server->limits.queued) {
             refused = WIRE_REASON_QUEUE_LIMIT;
         } else if (request_enqueue(server, hold, message) != 0) {
@@ -234,6 +250,29 @@ static bool keep_value(struct sync_server *server, struct handle *handle,
     return true;
 }
 
+/* A thread of the holder uses it, the answer to having been asked. */
+static enum wire_reason on_in_use(struct sync_server *server, struct hold *hold,
+                                  const struct wire_message *message)
+{
+    struct handle *handle = hold->handle;
+    if (message->flags != WIRE_IN_USE || message->mode != hold->mode ||
+        hold->asked_to == HF_EXCLUSIVE) {
+        return WIRE_REASON_BAD_MESSAGE;
+    }
+    server->counters.releases++;
+    hold->asked_to = HF_EXCLUSIVE;
+    if (hold->asked_for_first) {
+        struct request *request = handle->queue->first;
+        struct hold *asker = request->hold;
+        uint32_t seq = request->seq;
+        request_dequeue(server, request);
+        deny(server, asker->peer, handle->node.id, seq, WIRE_REASON_WOULD_BLOCK);
+        hold_settle(server, asker);
+    }
+    serve_queue(server, handle);
+    return WIRE_REASON_NONE;
+}
+
 static enum wire_reason on_release(struct sync_server *server, struct sync_peer *peer,
                                    const struct wire_message *message)
 {
@@ -260,6 +299,12 @@ static enum wire_reason on_release(struct sync_server *server, struct sync_peer 
         if (!mistake_planted(HF_MISTAKE_STALE_RELEASE_ACCEPTED)) {
             return WIRE_REASON_BAD_MESSAGE;
         }
+    }
+    if ((message->flags & WIRE_IN_USE) != 0) {
+        if (!mistake_planted(HF_MISTAKE_IN_USE_TAKEN_FOR_COMING_DOWN)) {
+            return on_in_use(server, hold, message);
+        }
+        mode = (hf_mode)hold->asked_to;
     }
     if (has_value) {
         if (!keep_value(server, handle, message)) {

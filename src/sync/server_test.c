@@ -337,6 +337,10 @@ static void test_violations_change_nothing(void **state)
          A,
          WIRE_REASON_BAD_MESSAGE,
          RELEASE(.grant = a, .mode = HF_SHARED, .flags = WIRE_CLOSE)},
+        {"in use, and not asked",
+         A,
+         WIRE_REASON_BAD_MESSAGE,
+         RELEASE(.grant = a, .mode = HF_EXCLUSIVE, .flags = WIRE_IN_USE)},
         {"a server's message", A, WIRE_REASON_BAD_MESSAGE, {.kind = WIRE_GRANT, .id = ID}},
         {"a server's message", A, WIRE_REASON_BAD_MESSAGE, {.kind = WIRE_RECALL, .id = ID}},
         {"a handshake", A, WIRE_REASON_BAD_MESSAGE, {.kind = WIRE_HELLO}},
@@ -488,6 +492,64 @@ static void test_canceled_writer_lets_the_readers_in(void **state)
     table_end(&table);
 }
 
+/* "In use" says that and nothing else, in the mode that the holder has. */
+static void test_in_use_says_nothing_else(void **state)
+{
+    struct table table;
+    table_begin(&table, &wide);
+    ask(&table, A, HF_EXCLUSIVE, WIRE_REFERENCE);
+    ask(&table, B, HF_SHARED, WIRE_NOWAIT);
+    assert_int_equal(table.said_count, 1);
+    assert_int_equal(table.said[0].message.kind, WIRE_RECALL);
+    assert_int_equal(table.said[0].message.mode, HF_SHARED);
+    assert_int_equal(table.said[0].message.waiting, 0);
+    struct wire_message wrong = release(grant_of(&table, A), HF_SHARED);
+    wrong.flags = WIRE_IN_USE;
+    assert_int_equal(say(&table, A, &wrong), WIRE_REASON_BAD_MESSAGE);
+    wrong = release(grant_of(&table, A), HF_EXCLUSIVE);
+    wrong.flags = WIRE_IN_USE | WIRE_VALUE;
+    assert_int_equal(say(&table, A, &wrong), WIRE_REASON_BAD_MESSAGE);
+    wrong = release(grant_of(&table, A), HF_INVALID);
+    wrong.flags = WIRE_IN_USE | WIRE_CLOSE;
+    assert_int_equal(say(&table, A, &wrong), WIRE_REASON_BAD_MESSAGE);
+    assert_int_equal(mode_of(&table, A), HF_EXCLUSIVE);
+    assert_int_equal(table.server.counters.queued, 1);
+
+    struct wire_message right = release(grant_of(&table, A), HF_EXCLUSIVE);
+    right.flags = WIRE_IN_USE;
+    tell(&table, A, &right);
+    assert_denied(&table, B, WIRE_REASON_WOULD_BLOCK);
+    assert_int_equal(say(&table, A, &right), WIRE_REASON_BAD_MESSAGE); /* one answer only */
+    table_end(&table);
+}
+
+/* A request ahead of its need is granted what is free, and otherwise nobody hears of it and it
+ * waits for nothing; that an owner died is kept for one who needs the handle. */
+static void test_ahead_bothers_nobody(void **state)
+{
+    struct table table;
+    table_begin(&table, &wide);
+    ask(&table, A, HF_SHARED, WIRE_AHEAD);
+    assert_int_equal(mode_of(&table, A), HF_SHARED);
+    ask(&table, B, HF_SHARED, WIRE_AHEAD);
+    assert_int_equal(mode_of(&table, B), HF_SHARED);
+    ask(&table, C, HF_EXCLUSIVE, WIRE_AHEAD);
+    assert_denied(&table, C, WIRE_REASON_WOULD_BLOCK);
+    ask(&table, C, HF_EXCLUSIVE, 0);
+    ask(&table, D, HF_SHARED, WIRE_AHEAD); /* nor does it overtake */
+    assert_denied(&table, D, WIRE_REASON_WOULD_BLOCK);
+    assert_int_equal(table.server.counters.queued, 1);
+    give(&table, A, HF_INVALID);
+    give(&table, B, HF_INVALID);
+
+    sync_peer_leave(&table.server, &table.peers[C], false);
+    ask(&table, D, HF_SHARED, WIRE_AHEAD);
+    assert_denied(&table, D, WIRE_REASON_WOULD_BLOCK);
+    ask(&table, D, HF_SHARED, 0);
+    assert_int_equal(table.said[0].message.flags, WIRE_OWNER_DIED);
+    table_end(&table);
+}
+
 /* Grants and versions go up and are never used twice, over handles that come and go. */
 static void test_grants_are_never_reused(void **state)
 {
@@ -520,6 +582,8 @@ int main(void)
         cmocka_unit_test(test_stale_cancel_is_ignored),
         cmocka_unit_test(test_recalls_ask_for_what_is_needed_once),
         cmocka_unit_test(test_canceled_writer_lets_the_readers_in),
+        cmocka_unit_test(test_in_use_says_nothing_else),
+        cmocka_unit_test(test_ahead_bothers_nobody),
         cmocka_unit_test(test_grants_are_never_reused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

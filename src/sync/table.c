@@ -148,6 +148,7 @@ struct hold *hold_new(struct sync_server *server, struct handle *handle, struct 
     hold->next = handle->holds;
     handle->holds = hold;
     hold->recalled_to = HF_EXCLUSIVE;
+    hold->asked_to = HF_EXCLUSIVE;
     list_append(&peer->holds, &hold->link);
     peer->hold_count++;
     server->counters.holds++;
@@ -174,6 +175,9 @@ void hold_come_down(struct sync_server *server, struct hold *hold, hf_mode mode)
         hold->handle->version = hold->grant;
     }
     hold->mode = (uint8_t)mode;
+    if (mode <= hold->asked_to) {
+        hold->asked_to = HF_EXCLUSIVE; /* that is an answer */
+    }
     if (mistake_planted(HF_MISTAKE_VALUE_DROPPED_WITH_LAST_HOLD)) {
         bool held = false;
         for (const struct hold *other = hold->handle->holds; other != NULL; other = other->next) {
@@ -221,6 +225,14 @@ static void queue_free_if_empty(struct sync_server *server, struct handle *handl
     }
 }
 
+/* The NOWAIT for which they were asked has gone; their answers are about it alone. */
+static void holds_asked_for_nobody(struct handle *handle)
+{
+    for (struct hold *hold = handle->holds; hold != NULL; hold = hold->next) {
+        hold->asked_for_first = false;
+    }
+}
+
 /* Take the request out; the hold no longer waits. */
 void request_dequeue(struct sync_server *server, struct request *request)
 {
@@ -237,6 +249,9 @@ void request_dequeue(struct sync_server *server, struct request *request)
         queue->last = before;
     }
     queue->count--;
+    if (request->nowait) {
+        holds_asked_for_nobody(hold->handle);
+    }
     hold->waiting = false;
     hold->peer->queued_count--;
     server->counters.queued--;
@@ -273,6 +288,7 @@ int request_enqueue(struct sync_server *server, struct hold *hold,
     request->mode = message->mode;
     request->version = message->version;
     request->reference = (message->flags & WIRE_REFERENCE) != 0;
+    request->nowait = (message->flags & WIRE_NOWAIT) != 0;
 
     struct queue *queue = handle->queue;
     if (queue->last == NULL) {

@@ -16,6 +16,7 @@ struct request {
     uint32_t seq;
     uint8_t mode;
     bool reference; /* the hold is to keep a reference once granted */
+    bool nowait;    /* waits only until those in the way have said whether they use it */
 };
 
 struct queue {
@@ -56,9 +57,11 @@ struct hold {
     struct hold *next; /* handle->holds */
     uint64_t grant;
     uint8_t mode;
-    uint8_t recalled_to; /* HF_EXCLUSIVE: no RECALL sent for this grant */
-    bool referenced;     /* stays when it comes down to INVALID */
-    bool waiting;        /* has a request in the queue */
+    uint8_t recalled_to;  /* HF_EXCLUSIVE: no RECALL sent for this grant */
+    uint8_t asked_to;     /* the same of a RECALL for a NOWAIT, until it is answered */
+    bool asked_for_first; /* and that is the first request in the queue */
+    bool referenced;      /* stays when it comes down to INVALID */
+    bool waiting;         /* has a request in the queue */
 };
 
 /* Zeroed memory that counts as the table's; freed by the functions below. NULL: none. */
@@ -98,7 +101,8 @@ bool hold_in_the_way(const struct hold *other, const struct hold *asker, hf_mode
 int request_enqueue(struct sync_server *server, struct hold *hold,
                     const struct wire_message *message);
 
-/* Take the request out and free it; its hold no longer waits. */
+/* Take the request out and free it; its hold no longer waits. What holders were asked for a
+ * NOWAIT is then asked for nobody, until they answer. */
 void request_dequeue(struct sync_server *server, struct request *request);
 
 /* The request of a hold that waits. */

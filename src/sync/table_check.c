@@ -13,6 +13,7 @@ static void check_queue(const struct handle *handle)
         assert(request->hold->handle == handle && request->hold->waiting);
         assert(request->mode == HF_SHARED || request->mode == HF_EXCLUSIVE);
         assert(request->next != NULL || queue->last == request);
+        assert(!request->nowait || request == queue->first);
         count++;
     }
     assert(count > 0 && count == queue->count);
@@ -21,8 +22,10 @@ static void check_queue(const struct handle *handle)
     hf_mode target = first->mode == HF_EXCLUSIVE ? HF_INVALID : HF_SHARED;
     assert(!handle_can_grant(handle, first->hold, (hf_mode)first->mode));
     for (const struct hold *hold = handle->holds; hold != NULL; hold = hold->next) {
-        assert(!hold_in_the_way(hold, first->hold, (hf_mode)first->mode) ||
-               hold->recalled_to <= target);
+        bool asked = hold->asked_to != HF_EXCLUSIVE;
+        assert(!hold_in_the_way(hold, first->hold, (hf_mode)first->mode) || asked ||
+               (!first->nowait && hold->recalled_to <= target));
+        assert(!hold->asked_for_first || !asked || first->nowait);
     }
 }
 
@@ -36,6 +39,7 @@ static void check_handle(const struct handle *handle, uint64_t *holds, uint64_t 
         assert(hold->grant != 0 || hold->waiting);
         assert(!hold->waiting || hold->mode == HF_INVALID);
         assert(hold->mode != HF_INVALID || hold->referenced || hold->waiting);
+        assert(hold->asked_to == HF_EXCLUSIVE || hold->asked_to < hold->mode);
         shared += hold->mode == HF_SHARED;
         exclusive += hold->mode == HF_EXCLUSIVE;
         waiting += hold->waiting;

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #define WIRE_MAGIC UINT32_C(0x31464c48) /* "HLF1" on the wire */
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_LENGTH_BYTES 4 /* in front of every frame, not counted in it */
 #define WIRE_FRAME_MAX 4608 /* the longest frame of this version, length field not counted */
 
@@ -22,13 +22,15 @@ enum wire_kind {
 enum wire_direction { TO_SERVER, TO_CLIENT };
 
 /* ACQUIRE.flags */
-#define WIRE_NOWAIT 0x01    /* answer DENIED rather than wait */
+#define WIRE_NOWAIT 0x01    /* answer DENIED rather than wait for others to finish */
 #define WIRE_REFERENCE 0x02 /* keep a reference when the hold goes down to INVALID */
-#define WIRE_ACQUIRE_FLAGS 0x03
+#define WIRE_AHEAD 0x04     /* nobody needs it yet: answer DENIED rather than ask anybody */
+#define WIRE_ACQUIRE_FLAGS 0x07
 /* RELEASE.flags */
-#define WIRE_VALUE 0x01 /* data is the new value */
-#define WIRE_CLOSE 0x02 /* with mode INVALID: drop the reference too */
-#define WIRE_RELEASE_FLAGS 0x03
+#define WIRE_VALUE 0x01  /* data is the new value */
+#define WIRE_CLOSE 0x02  /* with mode INVALID: drop the reference too */
+#define WIRE_IN_USE 0x04 /* at the mode it has: answers a RECALL for which nobody waits */
+#define WIRE_RELEASE_FLAGS 0x07
 /* GRANT.flags: WIRE_VALUE, and */
 #define WIRE_OWNER_DIED 0x02
 #define WIRE_DENIED 0x04 /* not granted; `reason` says why; grant and mode are 0 */

@@ -343,6 +343,7 @@ static const struct {
     uint64_t digest;
 } history[] = {
     {1, UINT64_C(0x9561dbaef21f98d9)},
+    {2, UINT64_C(0x9561dbaef21f98d9)}, /* flags AHEAD and IN_USE */
 };
 
 /* Two builds of one WIRE_VERSION understand each other: whoever changes a message, a flag or a
@@ -358,8 +359,16 @@ static void test_the_wire_changes_only_with_its_version(void **state)
 #undef REASON
         ;
     static const uint8_t flags[] = {
-        WIRE_NOWAIT, WIRE_REFERENCE, WIRE_VALUE, WIRE_CLOSE, WIRE_OWNER_DIED, WIRE_DENIED};
-    assert_memory_equal(flags, "\1\2\1\2\2\4", sizeof(flags));
+        WIRE_NOWAIT,
+        WIRE_REFERENCE,
+        WIRE_AHEAD,
+        WIRE_VALUE,
+        WIRE_CLOSE,
+        WIRE_IN_USE,
+        WIRE_OWNER_DIED,
+        WIRE_DENIED,
+    };
+    assert_memory_equal(flags, "\1\2\4\1\2\4\2\4", sizeof(flags));
     assert_int_equal(WIRE_MAGIC, 0x31464c48);
     const size_t last = sizeof(history) / sizeof(history[0]) - 1;
     if (history[last].wire_version != WIRE_VERSION || history[last].digest != digest(table)) {

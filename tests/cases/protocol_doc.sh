@@ -52,7 +52,7 @@ expect 'a flag with another bit is noticed' \
 expect 'another reason is noticed' \
     notices "the table 'reasons' is not" src/wire/wire.h 's/(TOO_SLOW, 23/(TOO_SLOW, 25/'
 expect 'another version is noticed' \
-    notices "the table 'constants' is not" src/wire/wire.h 's/WIRE_VERSION 1/WIRE_VERSION 2/'
+    notices "the table 'constants' is not" src/wire/wire.h 's/WIRE_VERSION .*/WIRE_VERSION 999/'
 expect 'a changed document is noticed' \
     notices "the table 'fields GRANT' is not" docs/protocol.md '/^| .reason. .* U8 .*35/s/35/36/'
 expect 'a row without a meaning is noticed' \

@@ -391,26 +391,58 @@ static void test_nowait_does_not_wait_for_a_client_that_uses_it(void **state)
     const hf_server_stats stats = stage_stats(&stage);
     assert_int_equal(stats.queued, 0);
     assert_int_equal(stats.denials, 5);
-    assert_int_equal(stats.recalls, 1); /* it has been asked once */
-    await_recalls(a, 1);
+    assert_int_equal(client_messages(b), 5 * 2);
+    assert_int_equal(client_messages(a), 2 + 5 * 2); /* it is asked each time, and says so */
     let_go(in_a);
-    assert_int_equal(stage_stats(&stage).queued, 0);
-    assert_true(hf_sync_acquire(in_b, HF_SHARED, &nowait) >= 0); /* and has let go */
-    let_go(in_b);
+    hold(in_a, HF_EXCLUSIVE); /* and has kept the hold */
+    let_go(in_a);
+    assert_int_equal(client_messages(a), 2 + 5 * 2);
 }
 
-static void test_nowait_has_an_idle_handle_recalled(void **state)
+/* Another client may hold it: what counts is that no thread uses it. */
+static void test_nowait_takes_what_nobody_uses(void **state)
 {
     hold(in_a, HF_EXCLUSIVE);
     let_go(in_a);
-    assert_int_equal(hf_sync_acquire(in_b, HF_EXCLUSIVE, &nowait), -EAGAIN);
-    const uint64_t give_up_ns = clock_now_ns() + STAGE_PATIENCE_NS;
-    int result;
-    do {
-        result = hf_sync_acquire(in_b, HF_EXCLUSIVE, &nowait);
-    } while (result == -EAGAIN && clock_now_ns() < give_up_ns);
-    assert_int_equal(result, HF_CHANGED);
+    assert_int_equal(hf_sync_acquire(in_b, HF_SHARED, &nowait), HF_CHANGED);
+    assert_int_equal(client_messages(b), 2);
+    assert_int_equal(client_messages(a), 2 + 2);
+    assert_int_equal(hf_sync_upgrade(in_b, &nowait), HF_UNCHANGED);
     let_go(in_b);
+    assert_int_equal(hf_sync_acquire(in_a, HF_EXCLUSIVE, &nowait), HF_CHANGED);
+    let_go(in_a);
+    assert_int_equal(stage_stats(&stage).denials, 0);
+}
+
+/* A batching client whose threads are between two uses lets go, too. */
+static void test_nowait_takes_what_nobody_uses_at_the_moment(void **state)
+{
+    hf_client *c = stage_batching_client(&stage, "c");
+    hf_sync *in_c = open_lock(c, 1);
+    for (int i = 0; i < 100; i++) {
+        hold(in_c, HF_EXCLUSIVE);
+        let_go(in_c);
+        assert_int_equal(hf_sync_acquire(in_b, HF_EXCLUSIVE, &nowait), HF_CHANGED);
+        let_go(in_b);
+    }
+    hf_sync_close(in_c);
+    hf_client_unref(c);
+}
+
+/* A holder that does not answer: the deadline ends this wait as any other. */
+static void test_nowait_has_a_deadline(void **state)
+{
+    struct raw_client mute;
+    raw_join(&mute, stage.server.address, "mute");
+    raw_hold(&mute, 1, HF_SHARED);
+    hf_sync *mutes = NULL; /* the raw client's handle */
+    assert_int_equal(hf_sync_open(b, (hf_id){1, 1}, HF_SYNC_LOCK, &mutes), 0);
+    const hf_wait_opts soon = {.flags = HF_NOWAIT, .deadline_ns = after_ms(5)};
+    assert_int_equal(hf_sync_acquire(mutes, HF_EXCLUSIVE, &soon), -ETIMEDOUT);
+    assert_int_equal(stage_stats(&stage).queued, 0);
+    assert_int_equal(raw_expect(&mute, WIRE_RECALL).waiting, 0);
+    hf_sync_close(mutes);
+    raw_close(&mute);
 }
 
 static void test_nowait_does_not_overtake(void **state)
@@ -498,7 +530,9 @@ int main(void)
         TEST(test_cancels_that_race_with_the_grant),
         TEST(test_nowait_takes_what_is_free),
         TEST(test_nowait_does_not_wait_for_a_client_that_uses_it),
-        TEST(test_nowait_has_an_idle_handle_recalled),
+        TEST(test_nowait_takes_what_nobody_uses),
+        TEST(test_nowait_takes_what_nobody_uses_at_the_moment),
+        TEST(test_nowait_has_a_deadline),
         TEST(test_nowait_does_not_overtake),
         TEST(test_nowait_among_the_threads_of_one_client),
         TEST(test_a_reader_does_not_overtake_a_waiting_writer),

@@ -188,6 +188,12 @@ void world_open_all(struct world *world, enum world_handle handle)
     }
 }
 
+void world_ask(struct world *world, unsigned client, enum world_handle handle, hf_mode mode)
+{
+    sync_hold_ask(&world->clients[client].core, world_hold(world, client, handle), mode);
+    world_check(world);
+}
+
 /* A hold that is closed goes once no answer is to come. */
 static void reap(struct world_client *client, enum world_handle handle)
 {

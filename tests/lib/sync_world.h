@@ -73,6 +73,9 @@ void world_end(struct world *world);
 void world_open(struct world *world, unsigned client, enum world_handle handle);
 void world_open_all(struct world *world, enum world_handle handle);
 
+/* Asks ahead of any need. */
+void world_ask(struct world *world, unsigned client, enum world_handle handle, hf_mode mode);
+
 /* Sends what there is to send, and delivers nothing. */
 void world_close(struct world *world, unsigned client, enum world_handle handle);
 

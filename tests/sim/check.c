@@ -74,8 +74,23 @@ static void check_threads(struct world *world, const struct client *client, int 
     }
 }
 
+/* For NOWAIT: who waits and is not alone. */
+static void note_contended(struct world *world)
+{
+    for (int i = 0; i < SIM_CLIENTS; i++) {
+        struct client *client = &world->clients[i];
+        for (int t = 0; client->process && t < client->thread_count; t++) {
+            struct thread *thread = &client->threads[t];
+            if (thread->state == THREAD_WAITS && thread->nowait && !thread->contended) {
+                thread->contended = check_is_contended(world, i, t);
+            }
+        }
+    }
+}
+
 void check_clients(struct world *world)
 {
+    note_contended(world);
     for (int handle = 0; handle < world->handle_count; handle++) {
         int shared = 0;
         int exclusive = 0;
@@ -274,7 +289,7 @@ void check_failure(struct world *world, int index, int thread_index, int result)
     bool expected = false;
     switch (result) {
     case -EAGAIN:
-        expected = thread->nowait;
+        expected = thread->nowait && thread->contended;
         cover(world, COVER_failed_nowait);
         break;
     case -ECANCELED:
@@ -324,6 +339,63 @@ bool check_is_free(const struct world *world, int index, int thread_index, int h
     return true;
 }
 
+bool check_is_contended(const struct world *world, int index, int thread_index)
+{
+    const struct thread *thread = &world->clients[index].threads[thread_index];
+    const struct sync_hold *hold = &world->clients[index].holds[thread->handle].hold;
+    if (hold->recalled_to < hold->mode && !hold->lingering) {
+        return true; /* the client has been told that somebody waits */
+    }
+    for (int i = 0; i < SIM_CLIENTS; i++) {
+        const struct client *client = &world->clients[i];
+        if (i != index && world->models[thread->handle].entries[i].waiting) {
+            return true;
+        }
+        for (int t = 0; client->process && t < client->thread_count; t++) {
+            const struct thread *other = &client->threads[t];
+            if (other == thread || other->handle != thread->handle) {
+                continue;
+            }
+            const bool uses = other->state == THREAD_USES && excludes(other->mode, thread->mode);
+            const bool wants = other->state == THREAD_WAITS || other->state == THREAD_ENTERS ||
+                               other->state == THREAD_BACKS_OUT ||
+                               (other->state == THREAD_LEFT && other->enters);
+            if (uses || wants) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void check_asked_answered(struct world *world, int index, int handle, uint64_t sent_before)
+{
+    const struct client *client = &world->clients[index];
+    const struct sim_hold *hold = &client->holds[handle];
+    bool used = false;
+    bool wanted = false;
+    for (int i = 0; i < client->thread_count; i++) {
+        const struct thread *thread = &client->threads[i];
+        if (is_using(thread, handle)) {
+            used = used || thread->mode == HF_EXCLUSIVE || hold->asked_mode == HF_INVALID;
+        }
+        /* Some may just have been let in, and some pass through as readers. */
+        wanted = wanted || (thread->handle == handle &&
+                            (thread->state == THREAD_WAITS || thread->state == THREAD_BACKS_OUT));
+    }
+    const bool in_use = hold->hold.mode > hold->asked_mode;
+    cover(world, in_use ? COVER_asked_in_use : COVER_asked_idle);
+    if (client->sent == sent_before) {
+        sim_fail(world, "a RECALL for which nobody waits is not answered at once");
+    }
+    if (used && !in_use) {
+        sim_fail(world, "a client gives up for a NOWAIT what a thread uses");
+    }
+    if (in_use && !used && !wanted) {
+        sim_fail(world, "a client keeps from a NOWAIT what no thread uses or waits for");
+    }
+}
+
 const struct thread *check_next_waiter(const struct client *client, int handle)
 {
     const struct thread *next = NULL;
@@ -343,7 +415,8 @@ void check_canceled(struct world *world, int index, int handle)
 {
     const struct client *client = &world->clients[index];
     const struct entry *entry = &world->models[handle].entries[index];
-    if (!is_in_touch(client) || !entry->outstanding || entry->cancel_sent) {
+    if (!is_in_touch(client) || !entry->outstanding || entry->outstanding_ahead ||
+        entry->cancel_sent) {
         return;
     }
     for (int i = 0; i < client->thread_count; i++) {

@@ -4,12 +4,15 @@
  *
  *   ACQUIRE    what the client held less is gone; the request stands in the queue
  *   GRANT      answers the request in the queue; nobody who excludes it holds or stands before it
- *   RECALL     goes to a holder that somebody is waiting for, and names its grant
- *   RELEASE    counts when it names the current grant, else nothing happens at all
+ *   RECALL     goes to a holder that somebody is waiting for, and names its grant; for a NOWAIT
+ *              it says that nobody waits, and is answered before any other is sent
+ *   RELEASE    counts when it names the current grant, else nothing happens at all; "in use"
+ *              denies the NOWAIT for which the holder was asked, and no other
+ *   AHEAD      is granted or denied at once, and nobody else hears of it
  *   a leave    takes all of the client's away; after a death in EXCLUSIVE the next one is told
  *
  * After each message nobody may be left waiting who could be granted, and everybody in the way
- * of the first in the queue must have been recalled.
+ * of the first in the queue must have been recalled, or asked without having answered.
  */
 #include "world.h"
 
@@ -26,7 +29,7 @@ static bool excludes(uint8_t mode, uint8_t other)
            (other == HF_EXCLUSIVE && mode != HF_INVALID);
 }
 
-static int handle_of(struct world *world, const struct wire_message *message)
+int model_handle_of(struct world *world, const struct wire_message *message)
 {
     uint64_t handle = message->id.object - 1;
     if (message->id.space != sim_id(0).space || handle >= world->handle_count) {
@@ -58,6 +61,43 @@ static bool is_queued_behind(const struct model *model, const struct entry *requ
     return false;
 }
 
+static const struct entry *first_in_queue(const struct model *model)
+{
+    const struct entry *first = NULL;
+    for (int i = 0; i < SIM_CLIENTS; i++) {
+        const struct entry *entry = &model->entries[i];
+        if (entry->waiting && (first == NULL || entry->order < first->order)) {
+            first = entry;
+        }
+    }
+    return first;
+}
+
+static uint32_t queue_length(const struct model *model)
+{
+    uint32_t length = 0;
+    for (int i = 0; i < SIM_CLIENTS; i++) {
+        length += model->entries[i].waiting;
+    }
+    return length;
+}
+
+/* The request leaves the queue. If it is a NOWAIT, what was asked for it is for nobody now. */
+static void stop_waiting(struct model *model, struct entry *entry)
+{
+    if (entry->waiting && entry->nowait && entry == first_in_queue(model)) {
+        for (int i = 0; i < SIM_CLIENTS; i++) {
+            model->entries[i].asked_for_first = false;
+        }
+    }
+    entry->waiting = false;
+}
+
+struct entry model_no_entry(void)
+{
+    return (struct entry){.recalled_to = HF_EXCLUSIVE, .asked_to = HF_EXCLUSIVE};
+}
+
 /* How many handles the server has something of this client on, or a request that waits. */
 static uint32_t entries_of(const struct world *world, int client, bool waiting)
 {
@@ -73,79 +113,6 @@ uint64_t model_others(const struct world *world, int client, int handle)
 {
     const struct model *model = &world->models[handle];
     return model->exclusive_grants - model->entries[client].exclusive_grants;
-}
-
-/* ---- the client's end of the channels ---- */
-
-/* A client sends no RELEASE without a reason. */
-static void check_release(struct world *world, int client, int handle,
-                          const struct wire_message *message)
-{
-    const struct entry *entry = &world->models[handle].entries[client];
-    const struct sim_hold *hold = &world->clients[client].holds[handle];
-    if (message->grant != entry->client_grant || message->grant == 0) {
-        sim_fail(world, "a RELEASE does not name the grant that the client got last");
-    }
-    if (world->letting_go || !hold->open) {
-        return;
-    }
-    if (message->mode == entry->client_mode) {
-        if ((message->flags & WIRE_VALUE) == 0) {
-            sim_fail(world, "a RELEASE that says nothing");
-        }
-    } else if (!hold->recall_met || hold->recall_grant != message->grant ||
-               message->mode < hold->recall_mode) {
-        sim_fail(world, "a RELEASE that no RECALL and no thread asked for");
-    }
-}
-
-void model_client_sends(struct world *world, int client, const struct wire_message *message)
-{
-    const int handle = handle_of(world, message);
-    struct entry *entry = &world->models[handle].entries[client];
-    switch (message->kind) {
-    case WIRE_ACQUIRE:
-        if (entry->outstanding) {
-            sim_fail(world, "a second ACQUIRE while one is outstanding");
-        }
-        entry->outstanding = true;
-        entry->outstanding_seq = message->seq;
-        entry->cancel_sent = false;
-        entry->client_mode = HF_INVALID;
-        cover(world, message->mode == HF_INVALID ? COVER_reference_asked : COVER_acquire_sent);
-        break;
-    case WIRE_RELEASE:
-        check_release(world, client, handle, message);
-        entry->client_mode = message->mode;
-        cover(world, COVER_release_sent);
-        break;
-    case WIRE_CANCEL:
-        if (!entry->outstanding || message->seq != entry->outstanding_seq || entry->cancel_sent) {
-            sim_fail(world, "a CANCEL for no outstanding request, or a second one");
-        }
-        entry->cancel_sent = true;
-        cover(world, COVER_cancel_sent);
-        break;
-    default:
-        sim_fail(world, "a client sends a %s", wire_kind_name(message->kind));
-    }
-}
-
-void model_client_gets(struct world *world, int client, const struct wire_message *message)
-{
-    const int handle = handle_of(world, message);
-    struct entry *entry = &world->models[handle].entries[client];
-    if (message->kind != WIRE_GRANT) {
-        return;
-    }
-    if (!entry->outstanding || message->seq != entry->outstanding_seq) {
-        sim_fail(world, "a GRANT answers no outstanding ACQUIRE");
-    }
-    entry->outstanding = false;
-    if ((message->flags & WIRE_DENIED) == 0) {
-        entry->client_grant = message->grant;
-        entry->client_mode = message->mode;
-    }
 }
 
 /* ---- the server's end: what comes in ---- */
@@ -172,12 +139,27 @@ static void before_acquire(struct world *world, struct entry *entry,
     }
     entry->mode = HF_INVALID;
     entry->recalled_to = HF_EXCLUSIVE;
+    entry->asked_to = HF_EXCLUSIVE;
     entry->waiting = true;
     entry->wants = message->mode;
     entry->nowait = (message->flags & WIRE_NOWAIT) != 0;
+    entry->ahead = (message->flags & WIRE_AHEAD) != 0;
     entry->wants_reference = (message->flags & WIRE_REFERENCE) != 0;
     entry->seq = message->seq;
     entry->order = ++world->last_order;
+}
+
+static void before_in_use(struct world *world, struct model *model, struct entry *entry)
+{
+    if (entry->asked_to == HF_EXCLUSIVE) {
+        sim_fail(world, "a client answers what it was not asked");
+    }
+    entry->asked_to = HF_EXCLUSIVE;
+    if (entry->asked_for_first) {
+        world->refused = (int)(first_in_queue(model) - model->entries);
+    } else {
+        cover(world, COVER_asked_in_use_late);
+    }
 }
 
 static void before_release(struct world *world, struct model *model, struct entry *entry,
@@ -199,7 +181,14 @@ static void before_release(struct world *world, struct model *model, struct entr
             memcpy(&model->server_value, message->data, sizeof(model->server_value));
         }
     }
+    if ((message->flags & WIRE_IN_USE) != 0) {
+        before_in_use(world, model, entry);
+        return;
+    }
     entry->mode = message->mode;
+    if (entry->asked_to >= entry->mode) {
+        entry->asked_to = HF_EXCLUSIVE;
+    }
     if (entry->recalled_to >= entry->mode) {
         entry->recalled_to = HF_EXCLUSIVE;
     }
@@ -211,12 +200,13 @@ static void before_release(struct world *world, struct model *model, struct entr
 
 void model_before_input(struct world *world, int client, const struct wire_message *message)
 {
-    const int handle = handle_of(world, message);
+    const int handle = model_handle_of(world, message);
     struct model *model = &world->models[handle];
     struct entry *entry = &model->entries[client];
     world->asking = client;
     world->asking_handle = (uint8_t)handle;
     world->replies = 0;
+    world->refused = -1;
     entry->stale = false;
     entry->unknown = false;
     entry->too_long = false;
@@ -237,16 +227,36 @@ void model_before_input(struct world *world, int client, const struct wire_messa
 
 /* ---- the server's end: what goes out ---- */
 
-/* Whoever stands in the way of @request has been asked to go. */
+/* Whoever stands in the way of @request has been told to go. */
 static void check_recalled_for(struct world *world, const struct model *model,
                                const struct entry *request)
 {
     for (int i = 0; i < SIM_CLIENTS; i++) {
         const struct entry *other = &model->entries[i];
         if (other != request && excludes(request->wants, other->mode) &&
-            excludes(request->wants, other->recalled_to)) {
+            other->asked_to == HF_EXCLUSIVE &&
+            (request->nowait || excludes(request->wants, other->recalled_to))) {
             sim_fail(world, "rule 4: c%d is in the way of a request and was not recalled", i);
         }
+    }
+}
+
+/* A NOWAIT is denied when others wait already, or when one in its way says "in use". */
+static void check_would_block(struct world *world, const struct model *model, int client,
+                              bool blocked)
+{
+    const struct entry *entry = &model->entries[client];
+    if (entry->ahead) {
+        if (!blocked && !model->mark) {
+            sim_fail(world, "WOULD_BLOCK for asking ahead for what is free");
+        }
+        cover(world, COVER_ahead_denied);
+    } else if (world->refused == client) {
+        cover(world, COVER_denied_in_use);
+    } else if (!entry->nowait || queue_length(model) == 1) {
+        sim_fail(world, "WOULD_BLOCK for a request that waits, or that nobody waits before");
+    } else {
+        cover(world, COVER_denied_would_block);
     }
 }
 
@@ -258,16 +268,12 @@ static void check_denial(struct world *world, const struct model *model, int cli
         sim_fail(world, "a DENIED that carries a grant");
     }
     const bool blocked = is_held_against(model, entry) || is_queued_behind(model, entry);
-    if (world->asking != client) {
+    if (world->asking != client && world->refused != client) {
         sim_fail(world, "a request is denied for what another client did");
     }
     switch (message->reason) {
     case WIRE_REASON_WOULD_BLOCK:
-        if (!entry->nowait || !blocked) {
-            sim_fail(world, "WOULD_BLOCK for a request that waits or could be granted");
-        }
-        check_recalled_for(world, model, entry);
-        cover(world, COVER_denied_would_block);
+        check_would_block(world, model, client, blocked);
         break;
     case WIRE_REASON_CANCELED:
         if (entry->stale) {
@@ -282,7 +288,7 @@ static void check_denial(struct world *world, const struct model *model, int cli
         cover(world, COVER_denied_handle_limit);
         break;
     case WIRE_REASON_QUEUE_LIMIT:
-        if (!blocked || entry->nowait ||
+        if (!blocked || entry->ahead ||
             entries_of(world, client, true) - 1 < world->server.limits.queued) {
             sim_fail(world, "QUEUE_LIMIT below the limit, or for a request that need not wait");
         }
@@ -340,7 +346,7 @@ static void server_grants(struct world *world, struct model *model, int client,
     }
     if ((message->flags & WIRE_DENIED) != 0) {
         check_denial(world, model, client, message);
-        entry->waiting = false;
+        stop_waiting(model, entry);
         forget_if_gone(entry);
         return;
     }
@@ -359,17 +365,39 @@ static void server_grants(struct world *world, struct model *model, int client,
     world->last_grant = message->grant;
     check_owner_died(world, model, message);
     check_granted_value(world, model, message);
+    if (entry->ahead && (message->flags & WIRE_OWNER_DIED) != 0) {
+        sim_fail(world, "owner-died is told to one who does not need the handle yet");
+    }
     cover(world, world->asking == client ? COVER_granted_at_once : COVER_granted_later);
-    entry->waiting = false;
+    if (entry->ahead) {
+        cover(world, COVER_ahead_granted);
+    }
+    if (entry->nowait && world->asking != client) {
+        cover(world, COVER_granted_nowait);
+    }
+    stop_waiting(model, entry);
     entry->reference = entry->reference || entry->wants_reference;
     entry->mode = message->mode;
     entry->old_grant = entry->grant;
     entry->grant = message->grant;
     entry->recalled_to = HF_EXCLUSIVE;
+    entry->asked_to = HF_EXCLUSIVE;
     if (message->mode == HF_EXCLUSIVE) {
         entry->exclusive_grants++;
         model->exclusive_grants++;
     }
+}
+
+static void server_asks(struct world *world, const struct model *model, struct entry *entry,
+                        const struct wire_message *message)
+{
+    const struct entry *first = first_in_queue(model);
+    if (first == NULL || !first->nowait || !excludes(first->wants, entry->mode) ||
+        message->mode != (first->wants == HF_EXCLUSIVE ? HF_INVALID : HF_SHARED)) {
+        sim_fail(world, "a RECALL that says that nobody waits, for no NOWAIT");
+    }
+    entry->asked_to = message->mode;
+    entry->asked_for_first = true;
 }
 
 static void server_recalls(struct world *world, struct model *model, int client,
@@ -379,6 +407,13 @@ static void server_recalls(struct world *world, struct model *model, int client,
     if (entry->grant != message->grant || entry->mode <= message->mode) {
         sim_fail(world, "a RECALL to one who does not hold so much");
     }
+    if (entry->asked_to != HF_EXCLUSIVE) {
+        sim_fail(world, "a RECALL to one who has yet to answer");
+    }
+    if (message->waiting == 0) {
+        server_asks(world, model, entry, message);
+        return;
+    }
     uint8_t needed = HF_EXCLUSIVE;
     for (int i = 0; i < SIM_CLIENTS; i++) {
         const struct entry *other = &model->entries[i];
@@ -387,7 +422,10 @@ static void server_recalls(struct world *world, struct model *model, int client,
             needed = leaves < needed ? leaves : needed;
         }
     }
-    if (message->mode < needed || message->waiting == 0) {
+    if (message->waiting != queue_length(model) || first_in_queue(model)->nowait) {
+        sim_fail(world, "a RECALL that miscounts those who wait");
+    }
+    if (message->mode < needed) {
         sim_fail(world, "a RECALL to less than anybody else needs");
     }
     if (message->mode >= entry->recalled_to) {
@@ -401,7 +439,7 @@ static void server_recalls(struct world *world, struct model *model, int client,
 
 void model_server_sends(struct world *world, int client, const struct wire_message *message)
 {
-    const int handle = handle_of(world, message);
+    const int handle = model_handle_of(world, message);
     world->replies++;
     if (client == world->leaving || world->clients[client].link == LINK_NONE ||
         world->clients[client].link == LINK_CUT) {
@@ -441,18 +479,6 @@ static void check_view(struct world *world, int handle)
                      view.waiting ? " waiting" : "");
         }
     }
-}
-
-static const struct entry *first_in_queue(const struct model *model)
-{
-    const struct entry *first = NULL;
-    for (int i = 0; i < SIM_CLIENTS; i++) {
-        const struct entry *entry = &model->entries[i];
-        if (entry->waiting && (first == NULL || entry->order < first->order)) {
-            first = entry;
-        }
-    }
-    return first;
 }
 
 static void check_handle(struct world *world, int handle)
@@ -502,7 +528,7 @@ static void check_counters(struct world *world)
 void model_after_input(struct world *world, int client, const struct wire_message *message,
                        enum wire_reason verdict)
 {
-    const int handle = handle_of(world, message);
+    const int handle = model_handle_of(world, message);
     const struct entry *entry = &world->models[handle].entries[client];
     if (entry->unknown) {
         if (verdict != WIRE_REASON_UNKNOWN_HANDLE && verdict != WIRE_REASON_NONE) {
@@ -520,6 +546,12 @@ void model_after_input(struct world *world, int client, const struct wire_messag
     }
     if ((entry->stale || entry->unknown) && world->replies != 0) {
         sim_fail(world, "a stale %s has an effect", wire_kind_name(message->kind));
+    }
+    if (world->refused >= 0 && world->models[handle].entries[world->refused].waiting) {
+        sim_fail(world, "a NOWAIT waits on though another client uses the handle");
+    }
+    if (message->kind == WIRE_ACQUIRE && entry->ahead && world->replies != 1) {
+        sim_fail(world, "somebody else hears of one who asks ahead");
     }
     check_handle(world, handle);
     check_counters(world);
@@ -551,7 +583,8 @@ void model_before_leave(struct world *world, int client, bool orderly)
             cover_leave(world, entry);
             model->mark = model->mark || entry->mode == HF_EXCLUSIVE;
         }
-        *entry = (struct entry){.recalled_to = HF_EXCLUSIVE};
+        stop_waiting(model, entry);
+        *entry = model_no_entry();
     }
 }
 

@@ -30,6 +30,7 @@ static void draw_profile(struct world *world)
         .stale = one_of(world, 0, 0, 1, 2),
         .exclusive = one_of(world, 20, 50, 50, 90),
         .nowait = one_of(world, 0, 5, 10, 40),
+        .ahead = one_of(world, 0, 0, 5, 20),
         .upgrade = one_of(world, 0, 20, 30, 60),
         .downgrade = one_of(world, 0, 10, 20, 40),
         .set = one_of(world, 10, 30, 50, 50),

@@ -143,6 +143,7 @@ static void begin_wait(struct world *world, int client, struct thread *actor,
     actor->state = state;
     actor->order = ++world->last_order;
     actor->gave_up = 0;
+    actor->contended = false;
     actor->exclusive_before = hold->exclusive_uses;
     actor->others_before = model_others(world, client, actor->handle);
     actor->told_before = hold->told;
@@ -228,6 +229,10 @@ static void enter(struct world *world, int client, int thread)
     const bool is_free = check_is_free(world, client, thread, actor->handle, actor->mode);
     begin_wait(world, client, actor, THREAD_WAITS);
     note(world, "enters", client, thread, 0);
+    actor->contended = check_is_contended(world, client, thread);
+    if (world->models[actor->handle].entries[client].outstanding_ahead && hold->hold.outstanding) {
+        cover(world, COVER_ahead_waited);
+    }
     sync_hold_acquire(core_of(world, client), &hold->hold, &actor->waiter, world->now_ns);
     const bool final = actor->waiter.state != SYNC_WAITER_QUEUED;
     if (final && actor->woken) {
@@ -378,6 +383,7 @@ static void upgrade(struct world *world, int client, int thread)
     begin_wait(world, client, actor, THREAD_WAITS);
     actor->upgrades = true;
     note(world, "upgrades", client, thread, 0);
+    actor->contended = check_is_contended(world, client, thread);
     sync_hold_upgrade(core_of(world, client), &hold->hold, &actor->waiter, world->now_ns);
     if (is_free && (actor->waiter.state != SYNC_WAITER_GRANTED ||
                     world->clients[client].sent != sent_before)) {
@@ -473,6 +479,16 @@ static bool use(struct world *world, int client, int thread)
     return true;
 }
 
+static void ask_ahead(struct world *world, int client, int thread)
+{
+    struct thread *actor = &world->clients[client].threads[thread];
+    actor->mode = dice_percent(&world->dice, 50) ? HF_EXCLUSIVE : HF_SHARED;
+    note(world, "asks ahead", client, thread, 0);
+    sync_hold_ask(
+        core_of(world, client), &hold_of(world, client, actor)->hold, (hf_mode)actor->mode);
+    call_ends(world, client);
+}
+
 static bool begin(struct world *world, int client, int thread)
 {
     struct thread *actor = &world->clients[client].threads[thread];
@@ -499,6 +515,10 @@ static bool begin(struct world *world, int client, int thread)
     if (dice_percent(&world->dice, profile->close) &&
         handle_is_quiet(world, client, actor->handle)) {
         handle_close(world, client, actor->handle);
+        return true;
+    }
+    if (dice_percent(&world->dice, profile->ahead)) {
+        ask_ahead(world, client, thread);
         return true;
     }
     actor->mode = dice_percent(&world->dice, profile->exclusive) ? HF_EXCLUSIVE : HF_SHARED;

@@ -21,19 +21,21 @@ static void print_message(const struct wire_message *message)
     printf("%s h%d", wire_kind_name(message->kind), (int)message->id.object - 1);
     switch (message->kind) {
     case WIRE_ACQUIRE:
-        printf(" seq %u %s%s%s, has version %llu",
+        printf(" seq %u %s%s%s%s, has version %llu",
                message->seq,
                mode_name(message->mode),
                (message->flags & WIRE_NOWAIT) != 0 ? " nowait" : "",
+               (message->flags & WIRE_AHEAD) != 0 ? " ahead" : "",
                (message->flags & WIRE_REFERENCE) != 0 ? " reference" : "",
                (unsigned long long)message->version);
         break;
     case WIRE_RELEASE:
-        printf(" grant %llu down to %s%s%s",
+        printf(" grant %llu down to %s%s%s%s",
                (unsigned long long)message->grant,
                mode_name(message->mode),
                (message->flags & WIRE_VALUE) != 0 ? " with value" : "",
-               (message->flags & WIRE_CLOSE) != 0 ? " close" : "");
+               (message->flags & WIRE_CLOSE) != 0 ? " close" : "",
+               (message->flags & WIRE_IN_USE) != 0 ? " in use" : "");
         break;
     case WIRE_CANCEL:
         printf(" seq %u", message->seq);

@@ -130,6 +130,7 @@ void world_init(struct world *world)
     world->server_bytes = world->server.counters.bytes;
     world->leaving = -1;
     world->asking = -1;
+    world->refused = -1;
     world->acting = -1;
     world->letting_go = false;
     for (int i = 0; i < SIM_CLIENTS; i++) {
@@ -161,7 +162,7 @@ void client_born(struct world *world, int index)
                                         .context = world};
     sync_peer_init(&client->peer);
     for (int handle = 0; handle < SIM_HANDLES; handle++) {
-        world->models[handle].entries[index] = (struct entry){.recalled_to = HF_EXCLUSIVE};
+        world->models[handle].entries[index] = model_no_entry();
     }
     cover(world, COVER_born);
     trace_note(world, "is born", index, -1, -1, 0, client->thread_count);
@@ -374,6 +375,22 @@ void deliver_to_server(struct world *world, int index)
     }
 }
 
+/* Before the core reads it. */
+static void recall_arrives(struct world *world, struct sim_hold *hold,
+                           const struct wire_message *message)
+{
+    const bool stale = message->grant != hold->hold.grant || hold->hold.mode <= message->mode;
+    if (message->waiting == 0) {
+        cover(world, stale ? COVER_asked_stale : COVER_asked);
+        hold->asked = !stale;
+        hold->asked_mode = message->mode;
+    } else if (stale) {
+        cover(world, COVER_recall_stale);
+    } else {
+        check_recall_arrives(world, hold, message);
+    }
+}
+
 static void hold_input(struct world *world, int index, const struct wire_message *message)
 {
     struct client *client = &world->clients[index];
@@ -389,18 +406,19 @@ static void hold_input(struct world *world, int index, const struct wire_message
         return;
     }
     if (message->kind == WIRE_RECALL) {
-        if (message->grant != hold->hold.grant || hold->hold.mode <= message->mode) {
-            cover(world, COVER_recall_stale);
-        } else {
-            check_recall_arrives(world, hold, message);
-        }
+        recall_arrives(world, hold, message);
     } else if ((message->flags & WIRE_OWNER_DIED) != 0) {
         hold->died_untold = true;
     }
     const struct thread *next = check_next_waiter(client, (int)message->id.object - 1);
+    const uint64_t sent_before = client->sent;
     world->acting = index;
     if (!sync_hold_input(&client->core, &hold->hold, message, world->now_ns)) {
         sim_fail(world, "the client takes the server's message for a breach of the protocol");
+    }
+    if (hold->asked) {
+        check_asked_answered(world, index, (int)message->id.object - 1, sent_before);
+        hold->asked = false;
     }
     if (message->kind == WIRE_GRANT && (message->flags & WIRE_DENIED) == 0) {
         check_granted_is_used(world, client, next, message);

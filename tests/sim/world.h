@@ -3,12 +3,13 @@
  * between each client and the server two FIFO channels of encoded frames. Nothing here reads
  * a clock or a file; the dice decide everything.
  *
- *   schedule.c   one schedule: what happens next, and the end of the world
- *   threads.c    what a thread of a client does, one atomic step at a time
- *   world.c      clients, channels, deliveries, deaths
- *   model.c      what the server must do, kept by watching the messages at its door
- *   check.c      what a thread must see, and what clients must see of each other
- *   trace.c      the last events, and the report when a rule is broken
+ *   schedule.c      one schedule: what happens next, and the end of the world
+ *   threads.c       what a thread of a client does, one atomic step at a time
+ *   world.c         clients, channels, deliveries, deaths
+ *   model.c         what the server must do, kept by watching the messages at its door
+ *   model_client.c  what a client may send, in the same way
+ *   check.c         what a thread must see, and what clients must see of each other
+ *   trace.c         the last events, and the report when a rule is broken
  */
 #ifndef HF_TESTS_SIM_WORLD_H
 #define HF_TESTS_SIM_WORLD_H
@@ -63,6 +64,7 @@ struct thread {
     bool upgrades;             /* waits in an upgrade */
     bool woken;                /* the waiter became final in this step */
     bool set;                  /* has set the value and not published it */
+    bool contended;            /* while it waited, somebody else used the handle or waited */
     int gave_up;               /* the result it gave up with, or 0 */
     uint64_t order;            /* of those waiting on one hold */
     uint64_t stamp;            /* of the value it set */
@@ -79,6 +81,8 @@ struct sim_hold {
     bool opening;     /* a thread waits for its reference */
     bool died_untold; /* a GRANT said owner-died, and no thread was told yet */
     bool recall_met;  /* a RECALL for .recall_grant has arrived */
+    bool asked;       /* the RECALL that is being read says that nobody waits */
+    uint8_t asked_mode;
     uint8_t recall_mode;
     uint64_t recall_grant;
     uint64_t recall_ns;
@@ -114,10 +118,13 @@ struct entry {
     bool reference;
     bool waiting;
     bool nowait;
+    bool ahead;
     bool wants_reference;
+    bool asked_for_first; /* asked for the NOWAIT that waits now */
     uint8_t mode;
     uint8_t wants;
     uint8_t recalled_to; /* HF_EXCLUSIVE: not recalled */
+    uint8_t asked_to;    /* HF_EXCLUSIVE: no answer to come to a RECALL for which nobody waits */
     uint32_t seq;
     uint64_t order;
     uint64_t grant;
@@ -125,6 +132,7 @@ struct entry {
     uint64_t exclusive_grants;
     /* at the client's end */
     bool outstanding; /* an ACQUIRE was sent and no answer has arrived */
+    bool outstanding_ahead;
     uint32_t outstanding_seq;
     bool cancel_sent;      /* for it */
     uint8_t client_mode;   /* what the client has, by the messages at its end */
@@ -155,7 +163,8 @@ struct publication {
 /* How often what happens, of a hundred; drawn once a schedule so that schedules differ. */
 struct profile {
     uint32_t deliver, act, time, kill, disconnect, cut, birth, stale; /* weights */
-    uint32_t exclusive, nowait, upgrade, downgrade, set, publish, give_up, yield, close, linger;
+    uint32_t exclusive, nowait, ahead, upgrade, downgrade, set, publish, give_up, yield, close,
+        linger;
     uint32_t split; /* fast path calls taken apart */
     uint32_t steps;
     uint64_t quantum_ns;
@@ -196,6 +205,7 @@ struct world {
     int asking;      /* the client whose message the server handles, or -1 */
     uint8_t asking_handle;
     uint32_t replies; /* messages the server sent in this step */
+    int refused;      /* the client whose NOWAIT is to be denied in this step, or -1 */
 
     struct client clients[SIM_CLIENTS];
     struct model models[SIM_HANDLES];
@@ -285,8 +295,10 @@ bool handle_is_quiet(const struct world *world, int client, int handle);
 /* Take the results of waits that have ended. */
 void collect_woken(struct world *world, int client);
 
-/* model.c: what the server must do */
+/* model.c, model_client.c: what the server must do, and what a client may */
 
+int model_handle_of(struct world *world, const struct wire_message *message);
+struct entry model_no_entry(void);
 void model_client_sends(struct world *world, int client, const struct wire_message *message);
 void model_before_input(struct world *world, int client, const struct wire_message *message);
 void model_after_input(struct world *world, int client, const struct wire_message *message,
@@ -312,6 +324,10 @@ void check_granted_is_used(struct world *world, const struct client *client,
                            const struct thread *next, const struct wire_message *message);
 void check_recall_arrives(struct world *world, struct sim_hold *hold,
                           const struct wire_message *message);
+/* What a client has said to a RECALL for which nobody waits. */
+void check_asked_answered(struct world *world, int client, int handle, uint64_t sent_before);
+/* Does anybody else use the handle, in a mode that excludes the thread's, or wait for it? */
+bool check_is_contended(const struct world *world, int client, int thread);
 /* A thread that uses a handle sees the value that it must. */
 void check_value(struct world *world, int client, int thread);
 /* A thread has given up: what nobody waits for any more is not requested any more. */

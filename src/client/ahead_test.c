@@ -1,0 +1,181 @@
+/*
+ * Asking ahead and closing quietly, many at once, through a connection to a real server.
+ */
+#include "client/client.h"
+#include "lib/fake_server.h"
+#include "lib/sync_stage.h"
+#include "lib/test.h"
+
+#include <stdlib.h>
+
+enum { MANY = 500 };
+
+static struct stage stage;
+static hf_client *a;
+static hf_sync *handles[MANY];
+
+static int set_up(void **state)
+{
+    stage_init(&stage);
+    stage_start(&stage);
+    a = stage_client(&stage, "a");
+    for (int i = 0; i < MANY; i++) {
+        handles[i] = open_lock(a, 10 + (uint64_t)i);
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    for (int i = 0; i < MANY; i++) {
+        hf_sync_close(handles[i]);
+    }
+    hf_client_unref(a);
+    stage_await_clients(&stage, 0);
+    assert_int_equal(stage_stats(&stage).cut_off, 0);
+    stage_deinit(&stage);
+    return 0;
+}
+
+static void ask_all(hf_mode mode)
+{
+    for (int i = 0; i < MANY; i++) {
+        client_ask_ahead(handles[i], mode);
+    }
+}
+
+static hf_client_stats stats_of(hf_client *client)
+{
+    hf_client_stats stats;
+    hf_client_get_stats(client, &stats);
+    return stats;
+}
+
+static void use_all(hf_mode mode)
+{
+    for (int i = 0; i < MANY; i++) {
+        assert_true(hf_sync_acquire(handles[i], mode, NULL) >= 0);
+        assert_int_equal(hf_sync_release(handles[i]), 0);
+    }
+}
+
+/* Nothing leaves before the end, and then all of it does; the uses cost nothing more. */
+static void test_many_are_asked_for_together(void **state)
+{
+    ask_all(HF_SHARED);
+    assert_int_equal(stage_stats(&stage).acquires, 0);
+    client_send_queued(a);
+    assert_int_equal(stage_stats(&stage).acquires, MANY);
+    use_all(HF_SHARED);
+    assert_int_equal(stats_of(a).acquires_sent, MANY);
+    assert_int_equal(stats_of(a).grants_received, MANY);
+    ask_all(HF_SHARED); /* they are held */
+    assert_int_equal(stats_of(a).acquires_sent, MANY);
+}
+
+/* What others use is not to be had so, they do not hear of it, and a thread gets it as ever. */
+static void test_others_are_left_alone(void **state)
+{
+    hf_client *b = stage_client(&stage, "b");
+    hf_sync *in_b = open_lock(b, 10);
+    assert_true(hf_sync_acquire(in_b, HF_EXCLUSIVE, NULL) >= 0);
+    assert_int_equal(hf_sync_release(in_b), 0);
+    const uint64_t before = client_messages(b);
+    client_ask_ahead(handles[0], HF_SHARED);
+    client_send_queued(a);
+    assert_int_equal(stage_stats(&stage).denials, 1);
+    assert_int_equal(client_messages(b), before);
+    assert_int_equal(hf_sync_acquire(handles[0], HF_SHARED, NULL), HF_CHANGED);
+    assert_int_equal(hf_sync_release(handles[0]), 0);
+    hf_sync_close(in_b);
+    hf_client_unref(b);
+}
+
+/* They are given back as quietly: one message each, all sent at the end. */
+static void test_many_are_closed_together(void **state)
+{
+    use_all(HF_EXCLUSIVE);
+    const uint64_t released = stage_stats(&stage).releases;
+    for (int i = 0; i < MANY; i++) {
+        client_close_quietly(handles[i]);
+        handles[i] = NULL;
+    }
+    assert_int_equal(stage_stats(&stage).releases, released);
+    assert_int_equal(stage_stats(&stage).holds, MANY);
+    client_send_queued(a);
+    assert_int_equal(stage_stats(&stage).releases, released + MANY);
+    assert_int_equal(stage_stats(&stage).holds, 0);
+}
+
+/* A handle is closed, and opened again, before its answer has come. */
+static void test_closing_before_the_answer(void **state)
+{
+    ask_all(HF_EXCLUSIVE);
+    for (int i = 0; i < MANY; i++) {
+        client_close_quietly(handles[i]);
+        handles[i] = i % 2 == 0 ? open_lock(a, 10 + (uint64_t)i) : NULL;
+    }
+    client_send_queued(a);
+    for (int i = 0; i < MANY; i += 2) {
+        assert_true(hf_sync_acquire(handles[i], HF_EXCLUSIVE, NULL) >= 0);
+        assert_int_equal(hf_sync_release(handles[i]), 0);
+    }
+    assert_int_equal(stage_stats(&stage).holds, MANY / 2);
+}
+
+/* The server does not read: asking neither blocks nor piles up, and says nothing of it. */
+static void test_a_full_socket_is_not_filled_further(void **state)
+{
+    enum { ENOUGH = 100000 };
+    struct fake fake;
+    fake_join(&fake);
+    hf_sync **asked = calloc(ENOUGH, sizeof(*asked));
+    assert_non_null(asked);
+    uint64_t sent = 0;
+    int count = 0;
+    while (stats_of(fake.client).acquires_sent == sent && count < ENOUGH) {
+        asked[count] = open_lock(fake.client, 1 + (uint64_t)count);
+        client_ask_ahead(asked[count++], HF_SHARED);
+        client_send_queued(fake.client);
+        sent++;
+    }
+    const uint64_t full = stats_of(fake.client).acquires_sent;
+    assert_true(count < ENOUGH && full == sent - 1);
+
+    /* Once it reads again all is as before. */
+    for (uint64_t i = 0; i < full; i++) {
+        fake_expect(&fake, WIRE_ACQUIRE);
+    }
+    client_ask_ahead(asked[count - 1], HF_SHARED);
+    assert_int_equal(stats_of(fake.client).acquires_sent, full + 1);
+    for (int i = 0; i < count; i++) {
+        client_close_quietly(asked[i]);
+    }
+    free(asked);
+    fake_deinit(&fake);
+}
+
+/* Without a connection nothing happens. */
+static void test_without_a_connection(void **state)
+{
+    hf_client_disconnect(a);
+    ask_all(HF_SHARED);
+    client_send_queued(a);
+    assert_int_equal(stats_of(a).acquires_sent, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    const struct CMUnitTest tests[] = {
+        TEST(test_many_are_asked_for_together),
+        TEST(test_others_are_left_alone),
+        TEST(test_many_are_closed_together),
+        TEST(test_closing_before_the_answer),
+        cmocka_unit_test(test_a_full_socket_is_not_filled_further),
+        TEST(test_without_a_connection),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
