@@ -3,6 +3,7 @@
  * outside of it.
  */
 #include "server/server.h"
+#include "wire/mounts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,12 @@ static void send_to_peer(void *context, struct sync_peer *sync, const struct wir
     peer_send(list_entry(sync, struct peer, sync), message);
 }
 
+static void close_table(struct hf_server *server)
+{
+    keeper_deinit(&server->keeper, &server->table);
+    sync_server_deinit(&server->table);
+}
+
 static int open_table(struct hf_server *server)
 {
     const hf_limits *limits = &server->settings.limits;
@@ -40,14 +47,14 @@ static int open_table(struct hf_server *server)
     failure = keeper_init(&server->keeper);
     if (failure != 0) {
         sync_server_deinit(&server->table);
+        return failure;
+    }
+    /* The mounts stay when no client is there. */
+    failure = server_keep(server, WIRE_MOUNTS_ID);
+    if (failure != 0) {
+        close_table(server);
     }
     return failure;
-}
-
-static void close_table(struct hf_server *server)
-{
-    keeper_deinit(&server->keeper, &server->table);
-    sync_server_deinit(&server->table);
 }
 
 static int init_locks(struct hf_server *server)
