@@ -17,7 +17,7 @@ LAYERS = {
     "client": ["base", "wire", "sync"],
     "server": ["base", "wire", "sync", "store"],
     "store": ["base", "wire"],
-    "fs": ["base", "client"],
+    "fs": ["base", "wire", "client"],
     "mounts": ["base", "client", "fs"],
     "api": ["base", "client", "fs", "mounts"],
     "fuse": ["base", "fs"],

@@ -140,7 +140,7 @@ HF_PUBLIC int hf_server_adopt(hf_server *server, int fd);
 
 typedef struct hf_server_stats {
     uint64_t clients;      /* connected now */
-    uint64_t handles;      /* sync handles with any state now */
+    uint64_t handles;      /* sync handles with any state now; one is the table of mounts */
     uint64_t holds;        /* holds and references now, over all clients */
     uint64_t queued;       /* requests waiting now */
     uint64_t table_bytes;  /* allocated for handles, holds, requests and values now */

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <sys/resource.h>
 
-/* Until mounts come from a table at the server, there is one. */
+/* The number of the direct backend, for all clients and for good. */
 #define BACKEND_DIRECT 1
 
 /* Of a direct backend a node is a descriptor of the host. */
@@ -31,22 +31,35 @@ static size_t node_limit(void)
 int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out)
 {
     struct backend *backend;
+    char root[PATH_MAX];
+    hf_fs *fs;
 
     if (client == NULL || out == NULL || config == NULL || config->size != sizeof *config ||
-        config->root == NULL ||
         (config->external != HF_EXTERNAL_NEVER && config->external != HF_EXTERNAL_CHECK)) {
         return -EINVAL;
     }
-    int result = direct_backend_new(
-        config->root, BACKEND_DIRECT, config->external == HF_EXTERNAL_CHECK, &backend);
+    int result = config->root == NULL ? 0 : direct_canonical_source(config->root, root);
+    if (result == 0) {
+        result = direct_backend_new(BACKEND_DIRECT, &backend);
+    }
+    if (result == 0) {
+        const struct fs_limits limits = {
+            .bytes = config->cache_bytes == 0 ? CACHE_BYTES : config->cache_bytes,
+            .nodes = node_limit(),
+        };
+        result = fs_new(client, backend, &limits, &fs);
+    }
     if (result < 0) {
         return result;
     }
-    const struct fs_limits limits = {
-        .bytes = config->cache_bytes == 0 ? CACHE_BYTES : config->cache_bytes,
-        .nodes = node_limit(),
-    };
-    return fs_new(client, backend, &limits, out);
+    result =
+        fs_attach(fs, config->root == NULL ? NULL : root, config->external == HF_EXTERNAL_CHECK);
+    if (result < 0) {
+        fs_free(fs);
+        return result;
+    }
+    *out = fs;
+    return 0;
 }
 
 void hf_fs_get_stats(hf_fs *fs, hf_fs_stats *out)
@@ -145,9 +158,12 @@ int hf_truncate(hf_fs *fs, const char *path, off_t size)
     if (path == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result = fs_truncate(fs, path, size);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_truncate(fs, path, size);
+    fs_leave_path(fs);
     return result;
 }
 

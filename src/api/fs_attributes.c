@@ -14,9 +14,12 @@ int hf_fchmodat(hf_fs *fs, int at, const char *path, mode_t mode, int flags)
     if (path == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result = fs_set_mode(fs, at, path, api_walk_flags(flags), mode);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_set_mode(fs, at, path, api_walk_flags(flags), mode);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -43,9 +46,12 @@ int hf_fchownat(hf_fs *fs, int at, const char *path, uid_t owner, gid_t group, i
     if (path == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result = fs_set_owner(fs, at, path, api_walk_flags(flags), owner, group);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_set_owner(fs, at, path, api_walk_flags(flags), owner, group);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -86,9 +92,12 @@ int hf_utimensat(hf_fs *fs, int at, const char *path, const struct timespec time
     if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) {
         return -EINVAL;
     }
-    fs_enter_with_room(fs);
-    int result = fs_set_times(fs, at, path, api_walk_flags(flags), times);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_set_times(fs, at, path, api_walk_flags(flags), times);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -110,9 +119,12 @@ int hf_chdir(hf_fs *fs, const char *path)
     if (path == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result = fs_change_directory(fs, HF_AT_FDCWD, path, WALK_FOLLOW);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_change_directory(fs, HF_AT_FDCWD, path, WALK_FOLLOW);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -122,9 +134,12 @@ int hf_fchdir(hf_fs *fs, int fd)
     if (fd < 0) {
         return -EBADF;
     }
-    gate_enter(&fs->gate);
-    int result = fs_change_directory(fs, fd, "", WALK_EMPTY);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_change_directory(fs, fd, "", WALK_EMPTY);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -136,9 +151,12 @@ ssize_t hf_getcwd(hf_fs *fs, char *buffer, size_t size)
     if (size == 0) {
         return -EINVAL;
     }
-    fs_enter_with_room(fs);
-    ssize_t result = fs_get_working_directory(fs, buffer, size);
-    gate_leave(&fs->gate);
+    ssize_t result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_get_working_directory(fs, buffer, size);
+    fs_leave_path(fs);
     return result;
 }
 

@@ -166,9 +166,12 @@ int hf_munmap(hf_fs *fs, void *address, size_t length)
 static ssize_t get_xattr(hf_fs *fs, const char *path, bool follow, const char *name, void *value,
                          size_t size)
 {
-    fs_enter_with_room(fs);
-    ssize_t result = fs_get_xattr(fs, path, follow, name, value, size);
-    gate_leave(&fs->gate);
+    ssize_t result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_get_xattr(fs, path, follow, name, value, size);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -193,9 +196,12 @@ ssize_t hf_fgetxattr(hf_fs *fs, int fd, const char *name, void *value, size_t si
 static int set_xattr(hf_fs *fs, const char *path, bool follow, const char *name, const void *value,
                      size_t size, int flags)
 {
-    fs_enter_with_room(fs);
-    int result = fs_set_xattr(fs, path, follow, name, value, size, flags);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_set_xattr(fs, path, follow, name, value, size, flags);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -221,9 +227,12 @@ int hf_fsetxattr(hf_fs *fs, int fd, const char *name, const void *value, size_t 
 
 static ssize_t list_xattrs(hf_fs *fs, const char *path, bool follow, char *names, size_t size)
 {
-    fs_enter_with_room(fs);
-    ssize_t result = fs_list_xattrs(fs, path, follow, names, size);
-    gate_leave(&fs->gate);
+    ssize_t result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_list_xattrs(fs, path, follow, names, size);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -247,9 +256,12 @@ ssize_t hf_flistxattr(hf_fs *fs, int fd, char *names, size_t size)
 
 static int remove_xattr(hf_fs *fs, const char *path, bool follow, const char *name)
 {
-    fs_enter_with_room(fs);
-    int result = fs_remove_xattr(fs, path, follow, name);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_remove_xattr(fs, path, follow, name);
+    fs_leave_path(fs);
     return result;
 }
 

@@ -13,6 +13,25 @@ static inline void fs_enter_with_room(hf_fs *fs)
     inodes_trim(fs);
 }
 
+/* The same, and hold the table of mounts until fs_leave_path(). Return: 0, or what mounts_hold()
+ * says: then nothing was entered. */
+static inline int fs_enter_path(hf_fs *fs)
+{
+    fs_enter_with_room(fs);
+    int result = mounts_hold(fs, HF_SHARED);
+    if (result < 0) {
+        gate_leave(&fs->gate);
+    }
+    return result;
+}
+
+static inline void fs_leave_path(hf_fs *fs)
+{
+    /* A connection that is lost is for the operation to report, if it needed it. */
+    (void)mounts_release(fs);
+    gate_leave(&fs->gate);
+}
+
 /* How a path is walked with these AT_ flags, where links are followed by default. */
 static inline unsigned api_walk_flags(int flags)
 {

@@ -20,9 +20,12 @@ int hf_openat(hf_fs *fs, int at, const char *path, int flags, mode_t mode)
     if (path == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result = fs_open(fs, at, path, flags, mode);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_open(fs, at, path, flags, mode);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -41,9 +44,12 @@ int hf_fstatat(hf_fs *fs, int at, const char *path, struct stat *out, int flags)
     if (path == NULL || out == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result = fs_stat(fs, at, path, api_walk_flags(flags), out);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_stat(fs, at, path, api_walk_flags(flags), out);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -66,10 +72,12 @@ int hf_statx(hf_fs *fs, int at, const char *path, int flags, unsigned mask, stru
     if (path == NULL || out == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result =
-        fs_statx(fs, at, path, api_walk_flags(flags), flags & AT_STATX_SYNC_TYPE, mask, out);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_statx(fs, at, path, api_walk_flags(flags), flags & AT_STATX_SYNC_TYPE, mask, out);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -82,9 +90,12 @@ int hf_faccessat(hf_fs *fs, int at, const char *path, int mode, int flags)
     if (path == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result = fs_access(fs, at, path, api_walk_flags(flags), mode, flags & AT_EACCESS);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_access(fs, at, path, api_walk_flags(flags), mode, flags & AT_EACCESS);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -98,9 +109,12 @@ int hf_statfs(hf_fs *fs, const char *path, struct statfs *out)
     if (path == NULL || out == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result = fs_statfs(fs, path, out);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_statfs(fs, path, out);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -122,9 +136,12 @@ int hf_mkdirat(hf_fs *fs, int at, const char *path, mode_t mode)
     if (path == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result = fs_make_directory(fs, at, path, mode);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_make_directory(fs, at, path, mode);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -138,9 +155,12 @@ int hf_mknodat(hf_fs *fs, int at, const char *path, mode_t mode, dev_t device)
     if (path == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result = fs_make_node(fs, at, path, mode, device);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_make_node(fs, at, path, mode, device);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -171,9 +191,12 @@ int hf_linkat(hf_fs *fs, int at, const char *path, int new_at, const char *new_p
     }
     const unsigned walk_flags = ((flags & AT_SYMLINK_FOLLOW) != 0 ? WALK_FOLLOW : 0U) |
                                 ((flags & AT_EMPTY_PATH) != 0 ? WALK_EMPTY : 0U);
-    fs_enter_with_room(fs);
-    int result = fs_link(fs, at, path, walk_flags, new_at, new_path);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_link(fs, at, path, walk_flags, new_at, new_path);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -187,9 +210,12 @@ int hf_symlinkat(hf_fs *fs, const char *target, int at, const char *path)
     if (target == NULL || path == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result = fs_make_symlink(fs, target, at, path);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_make_symlink(fs, target, at, path);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -206,9 +232,12 @@ ssize_t hf_readlinkat(hf_fs *fs, int at, const char *path, char *buffer, size_t 
     if (path == NULL || buffer == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    ssize_t result = fs_read_link(fs, at, path, buffer, size);
-    gate_leave(&fs->gate);
+    ssize_t result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_read_link(fs, at, path, buffer, size);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -229,9 +258,12 @@ int hf_renameat2(hf_fs *fs, int at, const char *path, int new_at, const char *ne
     if (path == NULL || new_path == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result = fs_rename(fs, at, path, new_at, new_path, flags);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = fs_rename(fs, at, path, new_at, new_path, flags);
+    fs_leave_path(fs);
     return result;
 }
 
@@ -253,10 +285,12 @@ int hf_unlinkat(hf_fs *fs, int at, const char *path, int flags)
     if (path == NULL) {
         return -EFAULT;
     }
-    fs_enter_with_room(fs);
-    int result =
-        flags == AT_REMOVEDIR ? fs_remove_directory(fs, at, path) : fs_unlink(fs, at, path);
-    gate_leave(&fs->gate);
+    int result = fs_enter_path(fs);
+    if (result < 0) {
+        return result;
+    }
+    result = flags == AT_REMOVEDIR ? fs_remove_directory(fs, at, path) : fs_unlink(fs, at, path);
+    fs_leave_path(fs);
     return result;
 }
 

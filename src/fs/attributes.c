@@ -5,6 +5,7 @@
 #include "fs/walk.h"
 
 #include <errno.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -36,36 +37,39 @@ int fs_stat_file(struct hf_fs *fs, int fd, struct stat *out)
 }
 
 /* Look the walk's last component up, and its attributes while its directory is held. Return: 0
- * with *out and *inode NULL, or 0 with an inode that is to be asked. */
-static int stat_last(struct walk *walk, bool follow, struct inode **inode, struct stat *out)
+ * with *out and place->inode NULL, or 0 with an inode that is to be asked. */
+static int stat_last(struct walk *walk, bool follow, struct place *place, struct stat *out)
 {
     if (walk->last != WALK_LAST_NAME) {
-        return walk_last_directory(walk, inode);
+        return walk_last_directory(walk, place);
     }
+    place->mount = walk->mount;
     int result = inode_acquire(walk->directory, HF_SHARED);
     if (result < 0) {
         return result;
     }
-    result = inode_stat_entry(walk->directory, walk->name, walk->name_length, follow, inode, out);
+    result = inode_stat_entry(
+        walk->directory, walk->name, walk->name_length, follow, &place->inode, out);
     int released = inode_release(walk->directory);
     if (result == 0 && released < 0) {
-        inode_unref(*inode);
+        inode_unref(place->inode);
         result = released;
     }
-    return result;
+    return result < 0 || place->inode == NULL ? result : mounts_cross(walk->fs, place);
 }
 
 static int stat_path(struct walk *walk, unsigned flags, struct stat *out)
 {
-    struct inode *inode;
+    struct place place;
     int result = 0;
 
     while (result == 0) {
         const bool follow = (flags & WALK_FOLLOW) != 0 || walk->must_be_directory;
-        result = stat_last(walk, follow, &inode, out);
+        result = stat_last(walk, follow, &place, out);
         if (result < 0) {
             break;
         }
+        struct inode *inode = place.inode;
         if (inode == NULL) {
             return walk->must_be_directory ? -ENOTDIR : 0;
         }
@@ -83,7 +87,7 @@ static int stat_path(struct walk *walk, unsigned flags, struct stat *out)
 
 int fs_stat(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, struct stat *out)
 {
-    struct inode *inode;
+    struct place place;
     struct walk walk;
     int result;
 
@@ -91,9 +95,11 @@ int fs_stat(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, str
         if (at != HF_AT_FDCWD) {
             return fs_stat_file(fs, at, out);
         }
-        inode = fs_working_directory(fs);
-        result = stat_inode(inode, out);
-        inode_unref(inode);
+        result = fs_working_directory(fs, &place);
+        if (result == 0) {
+            result = stat_inode(place.inode, out);
+            inode_unref(place.inode);
+        }
         return result;
     }
     result = walk_begin(&walk, fs, at, path);
@@ -181,30 +187,49 @@ static int access_inode(struct inode *inode, int mode, int flags)
     return result < 0 ? result : released;
 }
 
+/* Does what is written to it change the filesystem? */
+static bool is_kept_there(const struct inode *inode)
+{
+    return inode->type == S_IFREG || inode->type == S_IFDIR || inode->type == S_IFLNK;
+}
+
 int fs_access(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, int mode, int flags)
 {
-    struct inode *inode;
-    int result = walk_to_inode(fs, at, path, walk_flags, &inode);
+    struct place place;
+    int result = walk_to_place(fs, at, path, walk_flags, &place);
     if (result < 0) {
         return result;
     }
     if (mode != F_OK) {
-        result = access_inode(inode, mode, flags);
+        result = access_inode(place.inode, mode, flags);
     }
-    inode_unref(inode);
+    if (result == 0 && (mode & W_OK) != 0 && is_kept_there(place.inode)) {
+        result = mount_check_writable(place.mount);
+    }
+    inode_unref(place.inode);
     return result;
 }
 
 /* What it says changes all the time, so no hold makes it truer. */
+static int statfs_place(const struct place *place, struct statfs *out)
+{
+    struct inode *inode = place->inode;
+    int result = inode->backend->ops->statfs(inode->backend, inode->backend_node, out);
+    if (result == 0 && place->mount->read_only) {
+        out->f_flags |= ST_RDONLY;
+    }
+    return result;
+}
+
 int fs_statfs(struct hf_fs *fs, const char *path, struct statfs *out)
 {
-    struct inode *inode;
-    int result = walk_to_inode(fs, HF_AT_FDCWD, path, WALK_FOLLOW, &inode);
+    struct place place;
+    int result = walk_to_place(fs, HF_AT_FDCWD, path, WALK_FOLLOW, &place);
     if (result < 0) {
         return result;
     }
-    result = inode->backend->ops->statfs(inode->backend, inode->backend_node, out);
-    inode_unref(inode);
+    result = statfs_place(&place, out);
+    inode_unref(place.inode);
     return result;
 }
 
@@ -214,10 +239,10 @@ int fs_statfs_file(struct hf_fs *fs, int fd, struct statfs *out)
     if (file == NULL) {
         return -EBADF;
     }
-    struct inode *inode = file->inode;
+    const struct place place = {file->mount, file->inode};
     int result = open_file_give_node(file);
     if (result == 0) {
-        result = inode->backend->ops->statfs(inode->backend, inode->backend_node, out);
+        result = statfs_place(&place, out);
     }
     open_file_put(fs, fd, file);
     return result;

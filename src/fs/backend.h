@@ -30,8 +30,9 @@ typedef int backend_entry_function(void *context, const char *name, ino_t number
                                    unsigned char type);
 
 struct backend_ops {
-    /* The root directory. The caller owes forget(), here and in lookup(). */
-    int (*root)(struct backend *backend, intptr_t *node, struct stat *attributes);
+    /* The directory that a mount's source names. The caller owes forget(), here and in lookup(). */
+    int (*open_root)(struct backend *backend, const char *source, intptr_t *node,
+                     struct stat *attributes);
     /* An entry of a directory, itself and not what it links to; -ENOENT. The node keeps the
      * inode's number from being given to another. */
     int (*lookup)(struct backend *backend, intptr_t directory, const char *name, intptr_t *node,
@@ -109,9 +110,9 @@ struct backend_ops {
 
     /* ---- names ---- */
 
-    /* The directory that a directory other than the root is in; -ENOENT when it has come to
-     * be outside of its root. The caller owes forget(). */
-    int (*parent)(struct backend *backend, intptr_t directory, intptr_t *node,
+    /* The directory that a directory other than @root is in; -ENOENT when it has come to be
+     * outside of @root. The caller owes forget(). */
+    int (*parent)(struct backend *backend, intptr_t directory, intptr_t root, intptr_t *node,
                   struct stat *attributes);
     /* A file of any type but a directory or a symbolic link. */
     int (*make_node)(struct backend *backend, intptr_t directory, const char *name, mode_t mode,
@@ -148,8 +149,7 @@ struct backend_ops {
 struct backend {
     const struct backend_ops *ops;
     hf_sync *rename_handle; /* the filesystem's: see the order of locks there */
-    bool is_checked; /* others change its files behind our back: what is cached is not believed */
-    uint32_t number; /* the same for all clients of a server; part of the inodes' ids */
+    uint32_t number;        /* the same for all clients of a server; part of the inodes' ids */
 };
 
 #endif

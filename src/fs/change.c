@@ -28,16 +28,37 @@ static int change_inode(struct inode *inode, const struct change *change)
     return result < 0 ? result : released;
 }
 
+static bool are_times(const struct timespec *times)
+{
+    for (int i = 0; times != NULL && i < 2; i++) {
+        const long nanoseconds = times[i].tv_nsec;
+        if (nanoseconds != UTIME_NOW && nanoseconds != UTIME_OMIT &&
+            (nanoseconds < 0 || nanoseconds > 999999999)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int change_place(const struct place *place, const struct change *change)
+{
+    int result = mount_check_writable(place->mount);
+    if (result < 0 && !are_times(change->times)) {
+        return -EINVAL;
+    }
+    return result < 0 ? result : change_inode(place->inode, change);
+}
+
 static int change_path(struct hf_fs *fs, int at, const char *path, unsigned walk_flags,
                        const struct change *change)
 {
-    struct inode *inode;
-    int result = walk_to_inode(fs, at, path, walk_flags, &inode);
+    struct place place;
+    int result = walk_to_place(fs, at, path, walk_flags, &place);
     if (result < 0) {
         return result;
     }
-    result = change_inode(inode, change);
-    inode_unref(inode);
+    result = change_place(&place, change);
+    inode_unref(place.inode);
     return result;
 }
 
@@ -47,9 +68,10 @@ static int change_file(struct hf_fs *fs, int fd, const struct change *change)
     if (file == NULL) {
         return -EBADF;
     }
+    const struct place place = {file->mount, file->inode};
     int result = open_file_give_node(file);
     if (result == 0) {
-        result = change_inode(file->inode, change);
+        result = change_place(&place, change);
     }
     open_file_put(fs, fd, file);
     return result;

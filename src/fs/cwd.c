@@ -16,17 +16,19 @@
 #include <string.h>
 #include <unistd.h>
 
-struct inode *fs_working_directory(struct hf_fs *fs)
+int fs_working_directory(struct hf_fs *fs, struct place *out)
 {
     /* It starts as the root, and often stays that: no mutex for it then. */
     if (atomic_load_explicit(&fs->cwd, memory_order_relaxed) == NULL) {
-        return inode_ref(fs->root);
+        return mounts_root(fs, out);
     }
     pthread_mutex_lock(&fs->cwd_mutex);
     struct inode *cwd = atomic_load_explicit(&fs->cwd, memory_order_relaxed);
-    inode_ref(cwd != NULL ? cwd : fs->root);
+    if (cwd != NULL) {
+        *out = (struct place){fs->cwd_mount, inode_ref(cwd)};
+    }
     pthread_mutex_unlock(&fs->cwd_mutex);
-    return cwd != NULL ? cwd : fs->root;
+    return cwd != NULL ? 0 : mounts_root(fs, out);
 }
 
 /* May this process search it? */
@@ -45,25 +47,41 @@ static int check_searchable(struct inode *directory)
     return result < 0 ? result : released;
 }
 
+/* Takes over the reference and the use of it, and gives back those of the one before. Without a
+ * directory it is the root. */
+static void set_working_directory(struct hf_fs *fs, const struct place *directory)
+{
+    pthread_mutex_lock(&fs->cwd_mutex);
+    struct mount *mount = fs->cwd_mount;
+    struct inode *before =
+        atomic_exchange_explicit(&fs->cwd, directory->inode, memory_order_relaxed);
+    fs->cwd_mount = directory->mount;
+    pthread_mutex_unlock(&fs->cwd_mutex);
+    if (before != NULL) {
+        inode_unref(before);
+        mount_unuse(mount);
+    }
+}
+
 int fs_change_directory(struct hf_fs *fs, int at, const char *path, unsigned walk_flags)
 {
-    struct inode *directory;
-    int result = walk_to_inode(fs, at, path, walk_flags, &directory);
+    struct place directory;
+    int result = walk_to_place(fs, at, path, walk_flags, &directory);
     if (result < 0) {
         return result;
     }
-    result = check_searchable(directory);
+    result = check_searchable(directory.inode);
+    if (result == 0 && mounts_is_root(fs, &directory)) {
+        inode_unref(directory.inode);
+        directory = (struct place){NULL, NULL};
+    } else if (result == 0) {
+        result = mount_use(directory.mount);
+    }
     if (result < 0) {
-        inode_unref(directory);
+        inode_unref(directory.inode);
         return result;
     }
-    if (directory == fs->root) {
-        directory = inode_unref(directory);
-    }
-    pthread_mutex_lock(&fs->cwd_mutex);
-    struct inode *before = atomic_exchange_explicit(&fs->cwd, directory, memory_order_relaxed);
-    pthread_mutex_unlock(&fs->cwd_mutex);
-    inode_unref(before);
+    set_working_directory(fs, &directory);
     return 0;
 }
 
@@ -101,45 +119,64 @@ static int add_name(struct path_builder *builder, struct inode *parent, struct i
     return result < 0 ? result : released;
 }
 
-/* The rename handle is held. */
-static int build_path(struct path_builder *builder, struct inode *directory)
+/* Go up to the directory that @here is in, and put the name in front. */
+static int build_step(struct path_builder *builder, struct place *here)
 {
-    struct inode *root = directory->fs->root;
+    struct inode *root;
     struct inode *parent;
-    int result = 0;
-
-    inode_ref(directory);
-    while (result == 0 && directory != root) {
-        result = inode_parent(directory, &parent);
-        if (result == 0) {
-            result = add_name(builder, parent, directory);
-            inode_unref(directory);
-            directory = parent;
-        }
+    int result = mount_get_root(here->mount, &root);
+    if (result == 0) {
+        result = inode_parent(here->inode, root, &parent);
     }
-    inode_unref(directory);
+    if (result == 0) {
+        result = add_name(builder, parent, here->inode);
+        inode_unref(here->inode);
+        here->inode = parent;
+    }
     return result;
 }
 
-ssize_t fs_get_working_directory(struct hf_fs *fs, char *buffer, size_t size)
+/* The rename handle is held. */
+static int build_path(struct path_builder *builder, const struct place *directory)
+{
+    struct place here = {directory->mount, inode_ref(directory->inode)};
+    struct hf_fs *fs = here.inode->fs;
+    int result = 0;
+
+    while (result == 0 && !mounts_is_root(fs, &here)) {
+        if (mount_is_root(&here)) {
+            struct place point;
+            result = mount_get_point(here.mount, &point);
+            if (result == 0) {
+                inode_unref(here.inode);
+                here = (struct place){point.mount, inode_ref(point.inode)};
+            }
+        } else {
+            result = build_step(builder, &here);
+        }
+    }
+    inode_unref(here.inode);
+    return result;
+}
+
+ssize_t fs_get_path(const struct place *directory, char *buffer, size_t size)
 {
     struct path_builder builder;
-    struct inode *directory = fs_working_directory(fs);
+    hf_sync *rename_handle = directory->inode->backend->rename_handle;
     int result = 0;
 
     builder.start = sizeof builder.buffer - 1;
     builder.buffer[builder.start] = '\0';
-    if (directory == fs->root) {
+    if (mounts_is_root(directory->inode->fs, directory)) {
         builder.buffer[--builder.start] = '/';
     } else {
-        result = hf_sync_acquire(directory->backend->rename_handle, HF_SHARED, NULL);
+        result = hf_sync_acquire(rename_handle, HF_SHARED, NULL);
         if (result >= 0) {
             result = build_path(&builder, directory);
-            int released = hf_sync_release(directory->backend->rename_handle);
+            int released = hf_sync_release(rename_handle);
             result = result < 0 ? result : released;
         }
     }
-    inode_unref(directory);
     if (result < 0) {
         return result;
     }
@@ -149,6 +186,18 @@ ssize_t fs_get_working_directory(struct hf_fs *fs, char *buffer, size_t size)
     }
     memcpy(buffer, builder.buffer + builder.start, length);
     return (ssize_t)length;
+}
+
+ssize_t fs_get_working_directory(struct hf_fs *fs, char *buffer, size_t size)
+{
+    struct place directory;
+    int found = fs_working_directory(fs, &directory);
+    if (found < 0) {
+        return found;
+    }
+    ssize_t result = fs_get_path(&directory, buffer, size);
+    inode_unref(directory.inode);
+    return result;
 }
 
 /* ---- umask ---- */

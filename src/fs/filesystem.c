@@ -32,19 +32,8 @@ static void after_fork_in_parent(struct client_fork_hook *hook)
  * valid here: the child's client holds nothing, and its holds begin with new epochs. */
 static void after_fork_in_child(struct client_fork_hook *hook)
 {
+    mounts_use_in_child(fs_of(hook));
     gate_open_in_child(&fs_of(hook)->gate);
-}
-
-/* Return: 0, or a negative errno. */
-static int make_root(struct hf_fs *fs)
-{
-    struct stat attributes;
-    intptr_t node;
-    int result = fs->backend->ops->root(fs->backend, &node, &attributes);
-    if (result < 0) {
-        return result;
-    }
-    return inode_get(fs, fs->backend, node, &attributes, &fs->root);
 }
 
 int fs_new(hf_client *client, struct backend *backend, const struct fs_limits *limits,
@@ -80,7 +69,7 @@ int fs_new(hf_client *client, struct backend *backend, const struct fs_limits *l
     int result = client_open_reserved(
         client, fs_id_of_rename(backend->number), HF_SYNC_LOCK, &backend->rename_handle);
     if (result == 0) {
-        result = make_root(fs);
+        result = mounts_init(fs);
     }
     if (result < 0) {
         fs_free(fs);
@@ -109,8 +98,11 @@ void fs_free(struct hf_fs *fs)
     for (int fd = 0; fd < HF_FS_DESCRIPTORS_MAX; fd++) {
         fs_close(fs, fd);
     }
-    inode_unref(atomic_load(&fs->cwd));
-    inode_unref(fs->root);
+    if (atomic_load(&fs->cwd) != NULL) {
+        inode_unref(atomic_load(&fs->cwd));
+        mount_unuse(fs->cwd_mount);
+    }
+    mounts_deinit(fs);
     inodes_drop_all(fs);
     hf_sync_close(fs->backend->rename_handle);
     fs->backend->ops->destroy(fs->backend);

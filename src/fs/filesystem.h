@@ -3,11 +3,13 @@
  *
  * Locks, each taken before those below it:
  *   the gate                     counted, around every operation
+ *   the table of mounts          SHARED around every operation with a path, once; or EXCLUSIVE
  *   a sync handle of an open file, or its mutex while it is private
  *   the backend's rename handle  EXCLUSIVE: no directory gets another parent but by the holder
  *   sync handles of directories, ancestors first; of two of which neither is the other's
  *                                ancestor, either first, with the rename handle
  *   sync handles of other files, of two the one with the lower id first
+ *   the mutex of the mounts, one of a mount
  *   an inode's mutex             one at a time
  *   fs->inodes_mutex, fs->files_mutex, fs->cwd_mutex, the mutex of the descriptors
  */
@@ -21,14 +23,15 @@
 #include "fs/budget.h"
 #include "fs/descriptors.h"
 #include "fs/gate.h"
+#include "fs/mount.h"
 
 #include <holdfast/fs.h>
 #include <sys/vfs.h>
 
 struct hf_fs {
-    hf_client *client; /* a reference */
-    struct backend *backend;
-    struct inode *root; /* a reference */
+    hf_client *client;       /* a reference */
+    struct backend *backend; /* of all direct mounts: a file of the host is one inode */
+    struct mounts mounts;
     struct gate gate;
     struct client_fork_hook fork_hook;
 
@@ -50,6 +53,7 @@ struct hf_fs {
 
     pthread_mutex_t cwd_mutex;
     _Atomic(struct inode *) cwd; /* a reference; NULL: the root; set under the mutex */
+    struct mount *cwd_mount;     /* used; NULL with that */
     _Atomic mode_t umask;
 };
 
@@ -59,7 +63,8 @@ struct fs_limits {
     size_t nodes; /* of the backend */
 };
 
-/* Takes over @backend, on failure too. Return: 0; -ENOMEM, or what the backend's root() says. */
+/* Takes over @backend, on failure too. fs_attach() comes next. Return: 0; -ENOMEM, or what opening a
+ * sync handle says. */
 int fs_new(hf_client *client, struct backend *backend, const struct fs_limits *limits,
            struct hf_fs **out);
 
@@ -73,6 +78,17 @@ void fs_free(struct hf_fs *fs);
  * public functions say. A relative @path starts at @at, as in walk_begin(); @walk_flags are
  * those of walk_to_inode().
  */
+
+/* mounting.c; all but the last one take the table themselves. */
+
+/* Mount @source at "/" if nothing is mounted there, else it must be what is. NULL: whatever is.
+ * @is_checked: believe no cache of what is there, whoever mounted it. */
+int fs_attach(struct hf_fs *fs, const char *source, bool is_checked);
+/* @source is canonical. */
+int fs_mount(struct hf_fs *fs, const char *source, const char *target, bool read_only,
+             bool is_checked);
+int fs_unmount(struct hf_fs *fs, const char *target, unsigned walk_flags, bool detach);
+ssize_t fs_list_mounts(struct hf_fs *fs, hf_mount_info **out);
 
 /* names.c */
 struct open_file;
@@ -98,9 +114,11 @@ int fs_rename(struct hf_fs *fs, int at, const char *path, int new_at, const char
               unsigned flags);
 
 /* cwd.c */
-struct inode *fs_working_directory(struct hf_fs *fs); /* a reference */
+int fs_working_directory(struct hf_fs *fs, struct place *out); /* a reference */
 int fs_change_directory(struct hf_fs *fs, int at, const char *path, unsigned walk_flags);
 ssize_t fs_get_working_directory(struct hf_fs *fs, char *buffer, size_t size);
+/* The path of a directory, with a NUL. Return: its length, that counted; or what getcwd() says. */
+ssize_t fs_get_path(const struct place *directory, char *buffer, size_t size);
 mode_t fs_set_umask(struct hf_fs *fs, mode_t mask);
 /* What a new file's permissions are when @mode was asked for. */
 mode_t fs_masked(const struct hf_fs *fs, mode_t mode);

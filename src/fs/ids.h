@@ -9,7 +9,8 @@
  *   object
  *     inode:        st_ino
  *     open file:    a counter of that client
- *   A backend's rename handle is named as an inode of device and number 0.
+ *   A backend's rename handle is named as an inode of device and number 0, and the handle that says
+ *   whether a mount is in use by the mount's number as the object.
  *
  * An open file keeps its name in processes that inherit it, whose clients have other numbers.
  */
@@ -24,6 +25,8 @@ enum fs_id_kind {
     FS_ID_INODE = 1,
     FS_ID_OPEN_FILE = 2,
     FS_ID_RENAME = 3,
+    FS_ID_MOUNTS = 4, /* WIRE_MOUNTS_ID */
+    FS_ID_MOUNT_USE = 5,
 };
 
 /* The kernel's device numbers have 12 and 20 bits; what a larger one would lose by folding is
@@ -48,6 +51,14 @@ static inline hf_id fs_id_of_rename(uint32_t backend)
         .space = HF_SPACE_RESERVED | ((uint64_t)FS_ID_RENAME << 56) |
                  ((uint64_t)(backend & 0xffffff) << 32),
         .object = 0,
+    };
+}
+
+static inline hf_id fs_id_of_mount_use(uint64_t mount)
+{
+    return (hf_id){
+        .space = HF_SPACE_RESERVED | ((uint64_t)FS_ID_MOUNT_USE << 56),
+        .object = mount,
     };
 }
 

@@ -149,8 +149,8 @@ static bool is_pinned(const struct inode *inode)
  * in its caches to say so? */
 static bool is_outdated(const struct inode *inode)
 {
-    return !is_pinned(inode) && (inode->backend->is_checked ||
-                                 atomic_load_explicit(&inode->removed, memory_order_relaxed));
+    return !is_pinned(inode) &&
+           (inode_is_checked(inode) || atomic_load_explicit(&inode->removed, memory_order_relaxed));
 }
 
 static struct inode *reference_first(struct inode *inode)
@@ -330,28 +330,29 @@ static struct inode *known_parent(struct inode *directory, uint64_t epoch)
 {
     struct inode *parent = NULL;
     pthread_mutex_lock(&directory->fs->inodes_mutex);
-    if (directory->parent_epoch == epoch && !directory->backend->is_checked) {
+    if (directory->parent_epoch == epoch && !inode_is_checked(directory)) {
         parent = inode_ref(directory->parent);
     }
     pthread_mutex_unlock(&directory->fs->inodes_mutex);
     return parent;
 }
 
-static int ask_for_parent(struct inode *directory, struct inode **parent)
+static int ask_for_parent(struct inode *directory, struct inode *root, struct inode **parent)
 {
     struct backend *backend = directory->backend;
     struct stat attributes;
     intptr_t node;
-    int result = backend->ops->parent(backend, directory->backend_node, &node, &attributes);
+    int result = backend->ops->parent(
+        backend, directory->backend_node, root->backend_node, &node, &attributes);
     if (result < 0) {
         return result;
     }
     return inode_get(directory->fs, backend, node, &attributes, parent);
 }
 
-int inode_parent_held(struct inode *directory, struct inode **parent)
+int inode_parent_held(struct inode *directory, struct inode *root, struct inode **parent)
 {
-    if (directory == directory->fs->root) {
+    if (directory == root) {
         *parent = inode_ref(directory);
         return 0;
     }
@@ -359,20 +360,20 @@ int inode_parent_held(struct inode *directory, struct inode **parent)
     if (*parent != NULL) {
         return 0;
     }
-    int result = ask_for_parent(directory, parent);
+    int result = ask_for_parent(directory, root, parent);
     if (result == 0) {
         inode_set_parent(directory, *parent);
     }
     return result;
 }
 
-int inode_parent(struct inode *directory, struct inode **parent)
+int inode_parent(struct inode *directory, struct inode *root, struct inode **parent)
 {
     int result = inode_acquire(directory, HF_SHARED);
     if (result < 0) {
         return result;
     }
-    result = inode_parent_held(directory, parent);
+    result = inode_parent_held(directory, root, parent);
     int released = inode_release(directory);
     if (result == 0 && released < 0) {
         *parent = inode_unref(*parent);

@@ -54,7 +54,8 @@ struct inode {
     _Atomic uint32_t open_files;   /* of the backend */
     _Atomic bool recently_used;    /* looked up since it was last considered for dropping */
     _Atomic bool removed;          /* its last name was removed by this client */
-    bool in_table;                 /* not replaced by another one; fs->inodes_mutex */
+    _Atomic bool is_checked; /* others change it behind our back: what is cached is not believed */
+    bool in_table;           /* not replaced by another one; fs->inodes_mutex */
     struct hf_fs *fs;
     struct backend *backend;
     intptr_t backend_node; /* INODE_HAS_NODE: stays while there are users */
@@ -97,6 +98,17 @@ static inline struct inode *inode_ref(struct inode *inode)
 /* @inode may be NULL. Return: NULL. */
 struct inode *inode_unref(struct inode *inode);
 
+static inline bool inode_is_checked(const struct inode *inode)
+{
+    return atomic_load_explicit(&inode->is_checked, memory_order_relaxed);
+}
+
+/* From now on it is checked, and so are all that are found below it. */
+static inline void inode_set_checked(struct inode *inode)
+{
+    atomic_store_explicit(&inode->is_checked, true, memory_order_relaxed);
+}
+
 /* The reference of a dentry. */
 static inline void inode_ref_entry(struct inode *inode)
 {
@@ -122,11 +134,11 @@ void inode_close_file(struct inode *inode, intptr_t file);
 /* It is open as @file: give it a node, if it has none. Return: 0, or what the backend says. */
 int inode_give_node_of_file(struct inode *inode, intptr_t file);
 
-/* The directory that a directory is in, with a reference; of the root, the root. The caller
- * of the second one holds @directory. Return: 0; -ENOENT when it is no longer below the root,
- * or what the backend says. */
-int inode_parent(struct inode *directory, struct inode **parent);
-int inode_parent_held(struct inode *directory, struct inode **parent);
+/* The directory that a directory is in, with a reference; of @root, the root of its mount, itself.
+ * The caller of the second one holds @directory. Return: 0; -ENOENT when the backend was asked and
+ * found it no longer below @root, or what it says. */
+int inode_parent(struct inode *directory, struct inode *root, struct inode **parent);
+int inode_parent_held(struct inode *directory, struct inode *root, struct inode **parent);
 
 /* The caller holds @child, and it is in @directory now. */
 void inode_set_parent(struct inode *child, struct inode *directory);
@@ -242,7 +254,8 @@ void inode_entry_unknown(struct inode *directory, const char *name);
 void inode_entry_removed(struct inode *directory, const char *name);
 
 /* The entry at @position or the next one after it. The caller holds @directory, which is open
- * as @file. Return: 1 with *out, 0 at the end, or a negative errno. */
-int inode_read_entry(struct inode *directory, intptr_t file, off_t position, hf_dirent *out);
+ * as @file in the mount with that @root. Return: 1 with *out, 0 at the end, or a negative errno. */
+int inode_read_entry(struct inode *directory, struct inode *root, intptr_t file, off_t position,
+                     hf_dirent *out);
 
 #endif

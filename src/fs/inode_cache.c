@@ -70,25 +70,25 @@ int inode_release_two(struct inode *one, struct inode *other)
 /* ---- attributes ---- */
 
 /* Where a held inode is to be found: with a node, nothing need be said. */
-struct place {
+struct finder {
     struct inode *directory; /* held, and has the entry @name; or NULL */
     const char *name;
     intptr_t file; /* if neither: it is open so */
 };
 
 /* One that is always asked is asked by its node: that is what it was found by. */
-static int ask_for_attributes(const struct inode *inode, const struct place *place,
+static int ask_for_attributes(const struct inode *inode, const struct finder *finder,
                               struct stat *attributes)
 {
     struct backend *backend = inode->backend;
     if (inode_has_node(inode)) {
         return backend->ops->get_attributes(backend, inode->backend_node, attributes);
     }
-    if (place->directory == NULL) {
-        return backend->ops->get_attributes_of_file(backend, place->file, attributes);
+    if (finder->directory == NULL) {
+        return backend->ops->get_attributes_of_file(backend, finder->file, attributes);
     }
-    int result =
-        backend->ops->stat_entry(backend, place->directory->backend_node, place->name, attributes);
+    int result = backend->ops->stat_entry(
+        backend, finder->directory->backend_node, finder->name, attributes);
     return result == 0 && !inode_is(inode, attributes) ? -ESTALE : result;
 }
 
@@ -116,15 +116,15 @@ void inode_told_attributes(struct inode *inode, const struct stat *attributes)
     pthread_mutex_unlock(&inode->mutex);
 }
 
-static int get_attributes(struct inode *inode, const struct place *place, struct stat *out)
+static int get_attributes(struct inode *inode, const struct finder *finder, struct stat *out)
 {
     const uint64_t epoch = hf_sync_epoch(inode->handle);
-    if (has_attributes(inode, epoch, memory_order_acquire) && !inode->backend->is_checked) {
+    if (has_attributes(inode, epoch, memory_order_acquire) && !inode_is_checked(inode)) {
         *out = inode->attributes;
         return 0;
     }
-    int result = ask_for_attributes(inode, place, out);
-    if (result == 0 && !inode->backend->is_checked) {
+    int result = ask_for_attributes(inode, finder, out);
+    if (result == 0 && !inode_is_checked(inode)) {
         inode_told_attributes(inode, out);
     }
     return result;
@@ -132,7 +132,7 @@ static int get_attributes(struct inode *inode, const struct place *place, struct
 
 int inode_get_attributes(struct inode *inode, struct stat *out)
 {
-    const struct place nowhere = {.directory = NULL};
+    const struct finder nowhere = {.directory = NULL};
     assert(inode_has_node(inode));
     return get_attributes(inode, &nowhere, out);
 }
@@ -140,20 +140,20 @@ int inode_get_attributes(struct inode *inode, struct stat *out)
 int inode_get_attributes_at(struct inode *inode, struct inode *directory, const char *name,
                             struct stat *out)
 {
-    const struct place place = {.directory = directory, .name = name};
-    return get_attributes(inode, &place, out);
+    const struct finder finder = {.directory = directory, .name = name};
+    return get_attributes(inode, &finder, out);
 }
 
 int inode_get_attributes_of_file(struct inode *inode, intptr_t file, struct stat *out)
 {
-    const struct place place = {.file = file};
-    return get_attributes(inode, &place, out);
+    const struct finder finder = {.file = file};
+    return get_attributes(inode, &finder, out);
 }
 
 int inode_get_size(struct inode *inode, intptr_t file, off_t *size)
 {
     struct stat attributes;
-    if (inode->size_epoch == hf_sync_epoch(inode->handle) && !inode->backend->is_checked) {
+    if (inode->size_epoch == hf_sync_epoch(inode->handle) && !inode_is_checked(inode)) {
         *size = inode->size;
         return 0;
     }

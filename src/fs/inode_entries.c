@@ -20,6 +20,17 @@ static void validate(struct inode *directory)
     directory_validate(directory->entries, hf_sync_epoch(directory->handle));
 }
 
+/* inode_get() for an entry. Below what is checked everything is. */
+static int get_child(const struct inode *directory, intptr_t node, const struct stat *attributes,
+                     struct inode **child)
+{
+    int result = inode_get(directory->fs, directory->backend, node, attributes, child);
+    if (result == 0 && inode_is_checked(directory)) {
+        inode_set_checked(*child);
+    }
+    return result;
+}
+
 /* ---- looking up; all of this with the directory's mutex ---- */
 
 /* Return: 0 with an inode that has a node. */
@@ -32,7 +43,7 @@ static int ask_with_node(struct inode *directory, const char *name, struct inode
     if (result < 0) {
         return result;
     }
-    return inode_get(directory->fs, backend, node, &attributes, child);
+    return get_child(directory, node, &attributes, child);
 }
 
 /* The same, but only directories have one for sure. */
@@ -47,7 +58,7 @@ static int ask(struct inode *directory, const char *name, struct inode **child)
     if (S_ISDIR(attributes.st_mode)) {
         return ask_with_node(directory, name, child);
     }
-    return inode_get(directory->fs, backend, BACKEND_NO_NODE, &attributes, child);
+    return get_child(directory, BACKEND_NO_NODE, &attributes, child);
 }
 
 /* The backend was asked for @name with this result: remember it. */
@@ -73,7 +84,7 @@ static int look_in_cache(struct inode *directory, const char *name, size_t lengt
 {
     struct directory *entries = directory->entries;
     *hint = DT_UNKNOWN;
-    if (directory->backend->is_checked) {
+    if (inode_is_checked(directory)) {
         return -EAGAIN;
     }
     const struct dentry *dentry = directory_find(entries, name, length);
@@ -113,7 +124,7 @@ static int look_up(struct inode *directory, const char *name, size_t length, boo
     }
     memcpy(name_with_end, name, length);
     name_with_end[length] = '\0';
-    if (with_node || hint == DT_DIR || directory->backend->is_checked) {
+    if (with_node || hint == DT_DIR || inode_is_checked(directory)) {
         result = ask_with_node(directory, name_with_end, child);
     } else {
         result = ask(directory, name_with_end, child);
@@ -162,7 +173,7 @@ static int look_in_listing(struct inode *directory, const char *name, size_t len
                            struct inode **child)
 {
     struct directory *entries = directory->entries;
-    if (directory->backend->is_checked || !entries->searchable || entries->numbers_unsure) {
+    if (inode_is_checked(directory) || !entries->searchable || entries->numbers_unsure) {
         return -EAGAIN;
     }
     const struct dentry *dentry = directory_find(entries, name, length);
@@ -297,7 +308,7 @@ int inode_entry_made(struct inode *directory, const char *name, mode_t mode, str
 
     int result = backend->ops->stat_entry(backend, directory->backend_node, name, &made);
     if (result == 0) {
-        result = inode_get(directory->fs, backend, BACKEND_NO_NODE, &made, child);
+        result = get_child(directory, BACKEND_NO_NODE, &made, child);
     }
     add_made(directory, name, result, result == 0 ? *child : NULL);
     /* Nobody can look at it before the directory is released. */
@@ -317,7 +328,7 @@ int inode_entry_created(struct inode *directory, const char *name, mode_t mode, 
 
     int result = backend->ops->get_attributes_of_file(backend, file, &made);
     if (result == 0) {
-        result = inode_get(directory->fs, backend, BACKEND_NO_NODE, &made, child);
+        result = get_child(directory, BACKEND_NO_NODE, &made, child);
     }
     add_made(directory, name, result, result == 0 ? *child : NULL);
     if (result == 0) {
@@ -398,7 +409,7 @@ static int complete_entries_by_node(struct inode *directory)
 static int find_name(struct inode *directory, const struct inode *child, char *name)
 {
     struct inode *found;
-    if (directory->backend->is_checked) {
+    if (inode_is_checked(directory)) {
         directory_flush(directory->entries);
         validate(directory);
     }
@@ -441,12 +452,13 @@ static void fill_dirent(hf_dirent *out, const char *name, ino_t number, unsigned
     memcpy(out->name, name, length + 1);
 }
 
-int inode_read_entry(struct inode *directory, intptr_t file, off_t position, hf_dirent *out)
+int inode_read_entry(struct inode *directory, struct inode *root, intptr_t file, off_t position,
+                     hf_dirent *out)
 {
     const struct dentry *dentry;
 
     pthread_mutex_lock(&directory->mutex);
-    if (position == 0 && directory->backend->is_checked) {
+    if (position == 0 && inode_is_checked(directory)) {
         directory_flush(directory->entries); /* each pass begins with what is there now */
     }
     int result = complete_entries(directory, file);
@@ -466,7 +478,7 @@ int inode_read_entry(struct inode *directory, intptr_t file, off_t position, hf_
         return 1;
     }
     struct inode *parent;
-    result = inode_parent_held(directory, &parent);
+    result = inode_parent_held(directory, root, &parent);
     if (result == -EACCES) {
         /* It may be read, but not searched. */
         fill_dirent(out, "..", parent_number, DT_DIR, position);

@@ -10,10 +10,6 @@
 
 /* ---- link ---- */
 
-struct new_link {
-    struct inode *inode;
-};
-
 static int link_held(struct inode *directory, const char *name, struct inode *inode)
 {
     struct backend *backend = directory->backend;
@@ -28,23 +24,27 @@ static int link_held(struct inode *directory, const char *name, struct inode *in
     return 0;
 }
 
-static int make_link(struct inode *directory, const char *name, const void *context)
+static int make_link(const struct walk *walk, const void *context)
 {
-    const struct new_link *new_link = context;
-    struct inode *inode = new_link->inode;
+    const struct place *source = context;
+    struct inode *inode = source->inode;
+    struct inode *directory = walk->directory;
 
+    if (source->mount != walk->mount) {
+        return -EXDEV;
+    }
     if (inode->type == S_IFDIR) {
         /* It fails, and could not be held: it may be the directory, or above it. */
         struct backend *backend = directory->backend;
         int result =
-            backend->ops->link(backend, inode->backend_node, directory->backend_node, name);
+            backend->ops->link(backend, inode->backend_node, directory->backend_node, walk->name);
         return result < 0 ? result : -EPERM;
     }
     int result = inode_acquire(inode, HF_EXCLUSIVE);
     if (result < 0) {
         return result;
     }
-    result = link_held(directory, name, inode);
+    result = link_held(directory, walk->name, inode);
     int released = inode_release(inode);
     return result < 0 ? result : released;
 }
@@ -52,24 +52,25 @@ static int make_link(struct inode *directory, const char *name, const void *cont
 int fs_link(struct hf_fs *fs, int at, const char *path, unsigned walk_flags, int new_at,
             const char *new_path)
 {
-    struct new_link new_link;
-    int result = walk_to_inode(fs, at, path, walk_flags, &new_link.inode);
+    struct place source;
+    int result = walk_to_place(fs, at, path, walk_flags, &source);
     if (result < 0) {
         return result;
     }
-    result = make_entry(fs, new_at, new_path, false, make_link, &new_link);
-    inode_unref(new_link.inode);
+    result = make_entry(fs, new_at, new_path, false, make_link, &source);
+    inode_unref(source.inode);
     return result;
 }
 
 /* ---- symlink and readlink ---- */
 
-static int make_symlink(struct inode *directory, const char *name, const void *target)
+static int make_symlink(const struct walk *walk, const void *target)
 {
     struct inode *child;
+    struct inode *directory = walk->directory;
     struct backend *backend = directory->backend;
-    int result = backend->ops->make_symlink(backend, directory->backend_node, name, target);
-    if (result == 0 && inode_entry_made(directory, name, S_IFLNK, &child) == 0) {
+    int result = backend->ops->make_symlink(backend, directory->backend_node, walk->name, target);
+    if (result == 0 && inode_entry_made(directory, walk->name, S_IFLNK, &child) == 0) {
         inode_unref(child);
     }
     return result;

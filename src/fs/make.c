@@ -21,7 +21,8 @@ static int make_last_held(struct walk *walk, bool slashes, make_function *make, 
     if (walk->must_be_directory && !slashes) {
         return -ENOENT;
     }
-    return make(walk->directory, walk->name, context);
+    result = mount_check_writable(walk->mount);
+    return result < 0 ? result : make(walk, context);
 }
 
 int make_entry(struct hf_fs *fs, int at, const char *path, bool slashes, make_function *make,
@@ -61,14 +62,15 @@ static void entry_made(struct inode *directory, const char *name, mode_t mode)
     }
 }
 
-static int make_directory(struct inode *directory, const char *name, const void *context)
+static int make_directory(const struct walk *walk, const void *context)
 {
     const struct new_node *new_node = context;
+    struct inode *directory = walk->directory;
     struct backend *backend = directory->backend;
     int result =
-        backend->ops->make_directory(backend, directory->backend_node, name, new_node->mode);
+        backend->ops->make_directory(backend, directory->backend_node, walk->name, new_node->mode);
     if (result == 0) {
-        entry_made(directory, name, new_node->mode);
+        entry_made(directory, walk->name, new_node->mode);
     }
     return result;
 }
@@ -79,14 +81,15 @@ int fs_make_directory(struct hf_fs *fs, int at, const char *path, mode_t mode)
     return make_entry(fs, at, path, true, make_directory, &new_node);
 }
 
-static int make_node(struct inode *directory, const char *name, const void *context)
+static int make_node(const struct walk *walk, const void *context)
 {
     const struct new_node *new_node = context;
+    struct inode *directory = walk->directory;
     struct backend *backend = directory->backend;
     int result = backend->ops->make_node(
-        backend, directory->backend_node, name, new_node->mode, new_node->device);
+        backend, directory->backend_node, walk->name, new_node->mode, new_node->device);
     if (result == 0) {
-        entry_made(directory, name, new_node->mode);
+        entry_made(directory, walk->name, new_node->mode);
     }
     return result;
 }

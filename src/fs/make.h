@@ -8,11 +8,11 @@
 #include <stdbool.h>
 
 struct hf_fs;
-struct inode;
+struct walk;
 
-/* Make @name in @directory, which is held EXCLUSIVE and has no such entry, and tell its cache
- * so with inode_entry_made() or inode_entry_set(). */
-typedef int make_function(struct inode *directory, const char *name, const void *context);
+/* Make the walk's last name in its directory, which is held EXCLUSIVE, has no such entry and may
+ * be written, and tell its cache so with inode_entry_made() or inode_entry_set(). */
+typedef int make_function(const struct walk *walk, const void *context);
 
 /* Call @make for the last component of @path. @slashes: it may have slashes behind it.
  * Return: what @make did, or -EEXIST, -ENOENT or what walk_begin() and a lookup say. */

@@ -40,6 +40,24 @@ static int check_type(const struct inode *inode, int flags, bool must_be_directo
     return inode->type == S_IFSOCK ? -ENXIO : -EOPNOTSUPP;
 }
 
+/* It may be opened so but for its mount. What the permissions forbid is found first, unless the
+ * file is to be emptied. */
+static int check_mount(const struct place *place, int flags)
+{
+    struct inode *inode = place->inode;
+    int result = mount_check_writable(place->mount);
+    if (result == 0 || inode->type != S_IFREG || !wants_to_write(flags) || (flags & O_PATH) != 0) {
+        return 0;
+    }
+    int denied = 0;
+    if ((flags & O_TRUNC) == 0) {
+        const int access_mode = (flags & O_ACCMODE) == O_WRONLY ? W_OK : R_OK | W_OK;
+        denied = inode->backend->ops->access(
+            inode->backend, inode->backend_node, access_mode, AT_EACCESS);
+    }
+    return denied < 0 ? denied : result;
+}
+
 static int open_file_of(struct inode *directory, const char *name, struct inode *inode, int flags,
                         intptr_t *backend_file)
 {
@@ -107,9 +125,9 @@ static int create(struct walk *walk, int flags, mode_t mode, struct inode **inod
 struct opening {
     int flags;
     mode_t mode;
-    struct inode *inode; /* found or made; a reference */
+    struct place place; /* found or made; a reference */
     intptr_t backend_file;
-    bool is_link; /* nothing is open: follow `inode` */
+    bool is_link; /* nothing is open: follow it */
 };
 
 /* Is a link as the last component followed? */
@@ -121,22 +139,44 @@ static bool follows(int flags, bool must_be_directory)
     return (flags & O_NOFOLLOW) == 0 || must_be_directory;
 }
 
-/* Look the walk's last name up. What is not opened before the directory is let go needs a node. */
+/* Look the walk's last name up. What is not opened before the directory is let go needs a node, and
+ * so does what is to be asked first. */
 static int find_last(const struct walk *walk, struct opening *opening)
 {
     struct inode *directory = walk->directory;
-    const bool with_node = (opening->flags & O_PATH) != 0;
+    struct inode **inode = &opening->place.inode;
+    const int flags = opening->flags;
+    const bool with_node =
+        (flags & O_PATH) != 0 || (walk->mount->read_only && wants_to_write(flags));
 
-    int result = with_node ? inode_lookup(directory, walk->name, walk->name_length, &opening->inode)
-                           : inode_find(directory, walk->name, walk->name_length, &opening->inode);
+    opening->place.mount = walk->mount;
+    int result = with_node ? inode_lookup(directory, walk->name, walk->name_length, inode)
+                           : inode_find(directory, walk->name, walk->name_length, inode);
     if (result < 0) {
         return result;
     }
-    opening->is_link =
-        opening->inode->type == S_IFLNK && follows(opening->flags, walk->must_be_directory);
+    opening->is_link = (*inode)->type == S_IFLNK && follows(flags, walk->must_be_directory);
     if (opening->is_link && !with_node) {
-        inode_unref(opening->inode);
-        result = inode_lookup(directory, walk->name, walk->name_length, &opening->inode);
+        inode_unref(*inode);
+        result = inode_lookup(directory, walk->name, walk->name_length, inode);
+    }
+    return result;
+}
+
+/* Open what was found in @directory, which the caller holds, as @name. */
+static int open_found(struct opening *opening, struct inode *directory, const char *name,
+                      bool must_be_directory)
+{
+    struct inode *inode = opening->place.inode;
+    int result = check_type(inode, opening->flags, must_be_directory);
+    if (result == 0) {
+        result = check_mount(&opening->place, opening->flags);
+    }
+    if (result == 0) {
+        result = open_at_backend(directory, name, inode, opening->flags, &opening->backend_file);
+    }
+    if (result < 0) {
+        opening->place.inode = inode_unref(inode);
     }
     return result;
 }
@@ -145,11 +185,13 @@ static int find_last(const struct walk *walk, struct opening *opening)
  * error if *held says so. */
 static int open_held(struct walk *walk, struct opening *opening, bool *held)
 {
-    struct inode *directory = walk->directory;
-
     int result = find_last(walk, opening);
     if (result == -ENOENT && (opening->flags & O_CREAT) != 0) {
-        result = inode_upgrade(directory);
+        result = mount_check_writable(walk->mount);
+        if (result < 0) {
+            return result;
+        }
+        result = inode_upgrade(walk->directory);
         if (result < 0) {
             *held = false;
             return result;
@@ -158,31 +200,27 @@ static int open_held(struct walk *walk, struct opening *opening, bool *held)
         result = find_last(walk, opening);
         if (result == -ENOENT) {
             return create(
-                walk, opening->flags, opening->mode, &opening->inode, &opening->backend_file);
+                walk, opening->flags, opening->mode, &opening->place.inode, &opening->backend_file);
         }
     }
+    if (result < 0 || opening->is_link) {
+        return result;
+    }
+    result = mounts_cross(walk->fs, &opening->place);
     if (result < 0) {
         return result;
     }
-    if (!opening->is_link) {
-        result = check_type(opening->inode, opening->flags, walk->must_be_directory);
-        if (result == 0) {
-            result = open_at_backend(
-                directory, walk->name, opening->inode, opening->flags, &opening->backend_file);
-        }
-    }
-    if (result < 0) {
-        opening->inode = inode_unref(opening->inode);
-    }
-    return result;
+    return opening->place.mount != walk->mount
+               ? open_found(opening, opening->place.inode, ".", true)
+               : open_found(opening, walk->directory, walk->name, walk->must_be_directory);
 }
 
 static void opening_undo(struct opening *opening)
 {
     if (!opening->is_link && (opening->flags & O_PATH) == 0) {
-        inode_close_file(opening->inode, opening->backend_file);
+        inode_close_file(opening->place.inode, opening->backend_file);
     }
-    opening->inode = inode_unref(opening->inode);
+    opening->place.inode = inode_unref(opening->place.inode);
 }
 
 static int open_last(struct walk *walk, struct opening *opening)
@@ -191,19 +229,8 @@ static int open_last(struct walk *walk, struct opening *opening)
 
     opening->is_link = false;
     if (walk->last != WALK_LAST_NAME) {
-        int result = walk_last_directory(walk, &opening->inode);
-        if (result < 0) {
-            return result;
-        }
-        result = check_type(opening->inode, opening->flags, true);
-        if (result == 0) {
-            result = open_at_backend(
-                opening->inode, ".", opening->inode, opening->flags, &opening->backend_file);
-        }
-        if (result < 0) {
-            opening->inode = inode_unref(opening->inode);
-        }
-        return result;
+        int result = walk_last_directory(walk, &opening->place);
+        return result < 0 ? result : open_found(opening, opening->place.inode, ".", true);
     }
     if ((opening->flags & O_CREAT) != 0 && walk->must_be_directory) {
         return -EISDIR;
@@ -226,6 +253,7 @@ static int open_last(struct walk *walk, struct opening *opening)
 static int make_unnamed(struct inode *directory, struct opening *opening)
 {
     struct backend *backend = directory->backend;
+    struct inode **inode = &opening->place.inode;
     struct stat made;
 
     int result = backend->ops->create_unnamed(backend,
@@ -238,30 +266,33 @@ static int make_unnamed(struct inode *directory, struct opening *opening)
     }
     result = backend->ops->get_attributes_of_file(backend, opening->backend_file, &made);
     if (result == 0) {
-        result = inode_get(directory->fs, backend, BACKEND_NO_NODE, &made, &opening->inode);
+        result = inode_get(directory->fs, backend, BACKEND_NO_NODE, &made, inode);
     }
     if (result < 0) {
         backend->ops->close(backend, opening->backend_file);
         return result;
     }
-    inode_file_opened(opening->inode);
-    inode_restore_mode(
-        directory, opening->inode, opening->backend_file, opening->mode, made.st_mode);
-    inode_removed(opening->inode);
+    inode_file_opened(*inode);
+    inode_restore_mode(directory, *inode, opening->backend_file, opening->mode, made.st_mode);
+    inode_removed(*inode);
     return 0;
 }
 
 static int open_unnamed(struct hf_fs *fs, int at, const char *path, struct opening *opening)
 {
-    struct inode *directory;
+    struct place place;
 
     const unsigned walk_flags = (opening->flags & O_NOFOLLOW) == 0 ? WALK_FOLLOW : 0;
-    int result = walk_to_inode(fs, at, path, walk_flags, &directory);
+    int result = walk_to_place(fs, at, path, walk_flags, &place);
     if (result < 0) {
         return result;
     }
-    result = directory->type == S_IFDIR ? make_unnamed(directory, opening) : -ENOTDIR;
-    inode_unref(directory);
+    opening->place.mount = place.mount;
+    result = place.inode->type == S_IFDIR ? mount_check_writable(place.mount) : -ENOTDIR;
+    if (result == 0) {
+        result = make_unnamed(place.inode, opening);
+    }
+    inode_unref(place.inode);
     return result;
 }
 
@@ -275,8 +306,8 @@ static int open_named(struct hf_fs *fs, int at, const char *path, struct opening
         if (result < 0 || !opening->is_link) {
             break;
         }
-        result = walk_follow(&walk, opening->inode);
-        opening->inode = inode_unref(opening->inode);
+        result = walk_follow(&walk, opening->place.inode);
+        opening->place.inode = inode_unref(opening->place.inode);
     }
     walk_end(&walk);
     return result;
@@ -292,7 +323,7 @@ int fs_open_file(struct hf_fs *fs, int at, const char *path, int flags, mode_t m
     if (result < 0) {
         return result;
     }
-    return open_file_new(fs, opening.inode, opening.backend_file, flags, out);
+    return open_file_new(fs, &opening.place, opening.backend_file, flags, out);
 }
 
 int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode)
@@ -358,6 +389,8 @@ static int remove_last_held(struct walk *walk, bool directory_wanted)
         result = -EISDIR;
     } else if (!is_directory && (directory_wanted || walk->must_be_directory)) {
         result = -ENOTDIR;
+    } else if (is_directory && mounts_are_on(walk->fs, child)) {
+        result = -EBUSY;
     } else {
         result = inode_acquire(child, HF_EXCLUSIVE);
         if (result == 0) {
@@ -383,6 +416,9 @@ static int remove_name(struct hf_fs *fs, int at, const char *path, bool director
                      : walk.last == WALK_LAST_DOT_DOT ? -ENOTEMPTY
                                                       : -EBUSY;
         }
+    }
+    if (result == 0) {
+        result = mount_check_writable(walk.mount);
     }
     if (result == 0) {
         result = inode_acquire(walk.directory, HF_EXCLUSIVE);

@@ -32,19 +32,23 @@ static const struct {
 /* Of open()'s flags, those that it uses up. */
 #define FLAGS_OF_OPENING (O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC)
 
-int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t backend_file, int flags,
+int open_file_new(struct hf_fs *fs, const struct place *place, intptr_t backend_file, int flags,
                   struct open_file **out)
 {
+    struct inode *inode = place->inode;
     struct open_file *file = calloc(1, sizeof *file);
-    if (file == NULL) {
+    int result = file == NULL ? -ENOMEM : mount_use(place->mount);
+    if (result < 0) {
         if ((flags & O_PATH) == 0) {
             inode_close_file(inode, backend_file);
         }
         inode_unref(inode);
-        return -ENOMEM;
+        free(file);
+        return result;
     }
     file->fs = fs;
     atomic_init(&file->references, 1);
+    file->mount = place->mount;
     file->inode = inode;
     file->backend_file = backend_file;
     file->access_mode = flags & O_ACCMODE;
@@ -78,6 +82,7 @@ void open_file_drop(struct open_file *file, uint64_t references)
         inode_close_file(file->inode, file->backend_file);
     }
     inode_unref(file->inode);
+    mount_unuse(file->mount);
     pthread_mutex_destroy(&file->mutex);
     free(file);
 }

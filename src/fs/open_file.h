@@ -26,6 +26,8 @@
 
 struct hf_fs;
 struct inode;
+struct mount;
+struct place;
 
 /* The status flags that F_SETFL changes. */
 #define OPEN_FILE_STATUS (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME)
@@ -34,6 +36,7 @@ struct open_file {
     struct list link; /* fs->files; fs->files_mutex */
     struct hf_fs *fs;
     _Atomic uint64_t references; /* DESCRIPTOR_REFERENCES for each descriptor, and others */
+    struct mount *mount;         /* that it was opened in; used */
     struct inode *inode;         /* a reference */
     intptr_t backend_file;       /* nothing with O_PATH */
     int access_mode;             /* O_RDONLY, O_WRONLY, O_RDWR, or 3 for neither */
@@ -45,10 +48,10 @@ struct open_file {
     _Atomic int flags; /* of OPEN_FILE_STATUS; while PRIVATE it may be read without the mutex */
 };
 
-/* A private open file with one reference. Takes over the reference to @inode, and @backend_file,
- * which inode_file_opened() was told of, on failure too. With O_PATH in @flags there is no
- * @backend_file, and the inode has a node. Return: 0, -ENOMEM. */
-int open_file_new(struct hf_fs *fs, struct inode *inode, intptr_t backend_file, int flags,
+/* A private open file with one reference. Takes over the reference to @place's inode, and
+ * @backend_file, which inode_file_opened() was told of, on failure too. With O_PATH in @flags there
+ * is no @backend_file, and the inode has a node. Return: 0, -ENOMEM, or what mount_use() says. */
+int open_file_new(struct hf_fs *fs, const struct place *place, intptr_t backend_file, int flags,
                   struct open_file **out);
 
 /* The last reference closes it. @file may be NULL. */

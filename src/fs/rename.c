@@ -34,16 +34,17 @@ struct renaming {
 
 /* ---- ancestors ---- */
 
-/* If @ancestor is above @directory, *below is its entry on the way down, with a reference. */
-static int find_way_down(struct inode *ancestor, struct inode *directory, struct inode **below)
+/* If @ancestor is above @directory in the mount with that @root, *below is its entry on the way
+ * down, with a reference. */
+static int find_way_down(struct inode *root, struct inode *ancestor, struct inode *directory,
+                         struct inode **below)
 {
-    struct inode *root = directory->fs->root;
     struct inode *parent;
     int result = 0;
 
     inode_ref(directory);
     while (directory != root) {
-        result = inode_parent(directory, &parent);
+        result = inode_parent(directory, root, &parent);
         if (result < 0) {
             break;
         }
@@ -64,9 +65,13 @@ static int find_traps(struct renaming *renaming)
 {
     struct inode *from = renaming->from.directory;
     struct inode *to = renaming->to.directory;
-    int result = find_way_down(from, to, &renaming->from_trap);
+    struct inode *root;
+    int result = mount_get_root(renaming->from.mount, &root);
+    if (result == 0) {
+        result = find_way_down(root, from, to, &renaming->from_trap);
+    }
     if (result == 0 && renaming->from_trap == NULL) {
-        result = find_way_down(to, from, &renaming->to_trap);
+        result = find_way_down(root, to, from, &renaming->to_trap);
     }
     return result;
 }
@@ -134,6 +139,22 @@ static int check_names(const struct renaming *renaming)
         return -EBUSY;
     }
     return 0;
+}
+
+/* Neither may be where something is mounted. That two types do not go together is found first. */
+static int check_mounts(const struct renaming *renaming)
+{
+    const struct hf_fs *fs = renaming->from.fs;
+    const struct inode *source = renaming->source;
+    const struct inode *target = renaming->target;
+    if (!mounts_are_on(fs, source) && (target == NULL || !mounts_are_on(fs, target))) {
+        return 0;
+    }
+    if (target != NULL && (renaming->flags & RENAME_EXCHANGE) == 0 &&
+        (source->type == S_IFDIR) != (target->type == S_IFDIR)) {
+        return source->type == S_IFDIR ? -ENOTDIR : -EISDIR;
+    }
+    return -EBUSY;
 }
 
 /* ---- doing it ---- */
@@ -233,6 +254,10 @@ static int rename_in_held(struct renaming *renaming)
     if (result < 0 || source == target) {
         return result; /* two names of one file: nothing is to be done */
     }
+    result = check_mounts(renaming);
+    if (result < 0) {
+        return result;
+    }
     if (target == NULL) {
         target = source;
     } else if (source->type == S_IFDIR && target->type == S_IFDIR && !renaming->has_rename_handle) {
@@ -307,11 +332,17 @@ int fs_rename(struct hf_fs *fs, int at, const char *path, int new_at, const char
     if (result == 0) {
         result = walk_begin(&renaming.to, fs, new_at, new_path);
     }
+    if (result == 0 && renaming.from.mount != renaming.to.mount) {
+        result = -EXDEV;
+    }
     if (result == 0 && renaming.from.last != WALK_LAST_NAME) {
         result = -EBUSY;
     }
     if (result == 0 && renaming.to.last != WALK_LAST_NAME) {
         result = (flags & RENAME_NOREPLACE) != 0 ? -EEXIST : -EBUSY;
+    }
+    if (result == 0) {
+        result = mount_check_writable(renaming.from.mount);
     }
     if (result == 0) {
         result = rename_last(&renaming);

@@ -99,14 +99,18 @@ off_t fs_seek(struct hf_fs *fs, int fd, off_t offset, int whence)
 static int read_directory(struct open_file *file, hf_dirent *out)
 {
     struct inode *directory = file->inode;
+    struct inode *root;
 
+    if (mount_get_root(file->mount, &root) < 0) {
+        root = directory; /* only what `..` is called depends on it */
+    }
     int result = open_file_lock(file);
     if (result < 0) {
         return result;
     }
     result = inode_acquire(directory, HF_SHARED);
     if (result == 0) {
-        result = inode_read_entry(directory, file->backend_file, file->offset, out);
+        result = inode_read_entry(directory, root, file->backend_file, file->offset, out);
         result = (int)first_error(result, inode_release(directory));
     }
     if (result > 0) {

@@ -41,10 +41,11 @@ static int step_into(struct inode *directory, const char *name, size_t length, s
     return result;
 }
 
-static void go_to(struct walk *walk, struct inode *directory)
+static void go_to(struct walk *walk, const struct place *place)
 {
     inode_unref(walk->directory);
-    walk->directory = directory;
+    walk->mount = place->mount;
+    walk->directory = place->inode;
 }
 
 /* Put the target of a link in front of the rest of the path. */
@@ -77,10 +78,14 @@ static int push_link(struct walk *walk, struct inode *link)
     free(walk->buffer);
     walk->buffer = buffer;
     walk->rest = buffer;
+    struct place root;
     if (buffer[0] == '/') {
-        go_to(walk, inode_ref(walk->fs->root));
+        result = mounts_root(walk->fs, &root);
+        if (result == 0) {
+            go_to(walk, &root);
+        }
     }
-    return 0;
+    return result;
 }
 
 /* Take the next component off the rest. Return: false when there is none. */
@@ -108,38 +113,41 @@ static bool take_component(struct walk *walk)
     return true;
 }
 
-int walk_last_directory(const struct walk *walk, struct inode **out)
+int walk_last_directory(const struct walk *walk, struct place *out)
 {
+    const struct place here = {walk->mount, walk->directory};
     if (walk->last == WALK_LAST_DOT_DOT) {
-        return inode_parent(walk->directory, out);
+        return mounts_parent(walk->fs, &here, out);
     }
-    *out = inode_ref(walk->directory);
+    *out = (struct place){walk->mount, inode_ref(walk->directory)};
     return 0;
 }
 
 /* Look the last component up. Return: 0 with a reference. */
-static int look_up_last(struct walk *walk, struct inode **out)
+static int look_up_last(struct walk *walk, struct place *out)
 {
     if (walk->last != WALK_LAST_NAME) {
         return walk_last_directory(walk, out);
     }
-    return step_into(walk->directory, walk->name, walk->name_length, out);
+    out->mount = walk->mount;
+    int result = step_into(walk->directory, walk->name, walk->name_length, &out->inode);
+    return result < 0 ? result : mounts_cross(walk->fs, out);
 }
 
 /* Go through the component that was taken. */
 static int step(struct walk *walk)
 {
-    struct inode *child;
+    struct place child;
     int result = look_up_last(walk, &child);
     if (result < 0) {
         return result;
     }
-    if (child->type == S_IFDIR) {
-        go_to(walk, child);
+    if (child.inode->type == S_IFDIR) {
+        go_to(walk, &child);
         return 0;
     }
-    result = child->type == S_IFLNK ? push_link(walk, child) : -ENOTDIR;
-    inode_unref(child);
+    result = child.inode->type == S_IFLNK ? push_link(walk, child.inode) : -ENOTDIR;
+    inode_unref(child.inode);
     return result;
 }
 
@@ -166,11 +174,10 @@ static int walk_on(struct walk *walk)
 }
 
 /* What an empty path would mean. Return: 0 with a reference in *out, which has a node; -EBADF. */
-static int inode_at(struct hf_fs *fs, int at, struct inode **out)
+static int place_at(struct hf_fs *fs, int at, struct place *out)
 {
     if (at == HF_AT_FDCWD) {
-        *out = fs_working_directory(fs);
-        return 0;
+        return fs_working_directory(fs, out);
     }
     struct open_file *file = open_file_get(fs, at);
     if (file == NULL) {
@@ -178,27 +185,23 @@ static int inode_at(struct hf_fs *fs, int at, struct inode **out)
     }
     int result = open_file_give_node(file);
     if (result == 0) {
-        *out = inode_ref(file->inode);
+        *out = (struct place){file->mount, inode_ref(file->inode)};
     }
     open_file_put(fs, at, file);
     return result;
 }
 
-/* Set walk->directory to where @path begins. */
+/* Go to where @path begins. */
 static int start(struct walk *walk, int at, const char *path)
 {
-    struct inode *inode;
-    if (path[0] == '/') {
-        walk->directory = inode_ref(walk->fs->root);
-        return 0;
-    }
-    int result = inode_at(walk->fs, at, &inode);
-    if (result == 0 && inode->type != S_IFDIR) {
-        inode_unref(inode);
+    struct place place;
+    int result = path[0] == '/' ? mounts_root(walk->fs, &place) : place_at(walk->fs, at, &place);
+    if (result == 0 && place.inode->type != S_IFDIR) {
+        inode_unref(place.inode);
         return -ENOTDIR;
     }
     if (result == 0) {
-        walk->directory = inode;
+        go_to(walk, &place);
     }
     return result;
 }
@@ -233,34 +236,45 @@ void walk_end(struct walk *walk)
     walk->buffer = NULL;
 }
 
-int walk_to_inode(struct hf_fs *fs, int at, const char *path, unsigned flags, struct inode **out)
+int walk_to_place(struct hf_fs *fs, int at, const char *path, unsigned flags, struct place *out)
 {
     struct walk walk;
-    struct inode *inode = NULL;
+    struct place place = {NULL, NULL};
 
     if (path[0] == '\0' && (flags & WALK_EMPTY) != 0) {
-        return inode_at(fs, at, out);
+        return place_at(fs, at, out);
     }
     int result = walk_begin(&walk, fs, at, path);
     while (result == 0) {
-        result = look_up_last(&walk, &inode);
+        result = look_up_last(&walk, &place);
         if (result < 0) {
             break;
         }
-        if (inode->type == S_IFLNK && ((flags & WALK_FOLLOW) != 0 || walk.must_be_directory)) {
-            result = walk_follow(&walk, inode);
-            inode = inode_unref(inode);
+        const mode_t type = place.inode->type;
+        if (type == S_IFLNK && ((flags & WALK_FOLLOW) != 0 || walk.must_be_directory)) {
+            result = walk_follow(&walk, place.inode);
+            place.inode = inode_unref(place.inode);
             continue;
         }
-        if (walk.must_be_directory && inode->type != S_IFDIR) {
-            inode = inode_unref(inode);
+        if (walk.must_be_directory && type != S_IFDIR) {
+            place.inode = inode_unref(place.inode);
             result = -ENOTDIR;
         }
         break;
     }
     walk_end(&walk);
     if (result == 0) {
-        *out = inode;
+        *out = place;
+    }
+    return result;
+}
+
+int walk_to_inode(struct hf_fs *fs, int at, const char *path, unsigned flags, struct inode **out)
+{
+    struct place place;
+    int result = walk_to_place(fs, at, path, flags, &place);
+    if (result == 0) {
+        *out = place.inode;
     }
     return result;
 }

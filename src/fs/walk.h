@@ -1,7 +1,8 @@
 /*
  * Walking a path, one component at a time, as path_resolution(7) says.
  *
- * A walk stops before the last component, so that the operation decides what to do with it:
+ * The table of mounts is held during all of it. A walk stops before the last component, so that
+ * the operation decides what to do with it:
  *
  *     result = walk_begin(&walk, fs, path);   // 0: walk.last says what is left
  *     ... look walk.name up in walk.directory; it is a link that should be followed:
@@ -11,12 +12,10 @@
 #ifndef HF_FS_WALK_H
 #define HF_FS_WALK_H
 
-#include <limits.h>
-#include <stdbool.h>
-#include <stddef.h>
+#include "fs/mount.h"
 
-struct hf_fs;
-struct inode;
+#include <limits.h>
+#include <stddef.h>
 
 /* As many symbolic links as Linux follows in one walk. */
 #define WALK_LINKS_MAX 40
@@ -30,6 +29,7 @@ enum walk_last {
 
 struct walk {
     struct hf_fs *fs;
+    struct mount *mount;     /* where it is now, and */
     struct inode *directory; /* a reference; never held between calls */
     const char *rest;        /* of the path, behind the last component */
     char *buffer;            /* where a followed link's path is; NULL: none */
@@ -48,8 +48,8 @@ int walk_follow(struct walk *walk, struct inode *link);
 void walk_end(struct walk *walk);
 
 /* What a last component that is not a name stands for. Return: 0 with a reference in *out, or
- * what inode_parent() says. */
-int walk_last_directory(const struct walk *walk, struct inode **out);
+ * what mounts_parent() says. */
+int walk_last_directory(const struct walk *walk, struct place *out);
 
 enum walk_flags {
     WALK_FOLLOW = 1, /* the last link too; links with slashes behind them always are */
@@ -57,6 +57,9 @@ enum walk_flags {
 };
 
 /* Walk all the way. @flags: enum walk_flags. Return: 0 with a reference in *out. */
+int walk_to_place(struct hf_fs *fs, int at, const char *path, unsigned flags, struct place *out);
+
+/* The same for operations to which all mounts are alike. */
 int walk_to_inode(struct hf_fs *fs, int at, const char *path, unsigned flags, struct inode **out);
 
 /* Split the first component off @path, which has no slash in front: its length, and what

@@ -17,6 +17,7 @@ struct xattr_request {
     const void *new_value;
     size_t size;
     int flags;
+    bool changes;
 };
 
 typedef ssize_t xattr_operation(struct inode *inode, const struct xattr_request *request);
@@ -77,8 +78,7 @@ static ssize_t look(struct inode *inode, const struct xattr_request *request)
     if (acquired < 0) {
         return acquired;
     }
-    if (!inode->backend->is_checked &&
-        (request->name == NULL || xattr_cache_takes(request->name))) {
+    if (!inode_is_checked(inode) && (request->name == NULL || xattr_cache_takes(request->name))) {
         pthread_mutex_lock(&inode->mutex);
         result = look_in_cache(inode, request);
         pthread_mutex_unlock(&inode->mutex);
@@ -141,16 +141,19 @@ static ssize_t remove_one(struct inode *inode, const struct xattr_request *reque
 static ssize_t at_path(struct hf_fs *fs, const char *path, bool follow, xattr_operation *operation,
                        const struct xattr_request *request)
 {
-    struct inode *inode;
+    struct place place;
     if (path == NULL) {
         return -EFAULT;
     }
-    int found = walk_to_inode(fs, HF_AT_FDCWD, path, follow ? WALK_FOLLOW : 0, &inode);
+    int found = walk_to_place(fs, HF_AT_FDCWD, path, follow ? WALK_FOLLOW : 0, &place);
     if (found < 0) {
         return found;
     }
-    ssize_t result = operation(inode, request);
-    inode_unref(inode);
+    ssize_t result = request->changes ? mount_check_writable(place.mount) : 0;
+    if (result == 0) {
+        result = operation(place.inode, request);
+    }
+    inode_unref(place.inode);
     return result;
 }
 
@@ -161,7 +164,10 @@ static ssize_t at_file(struct hf_fs *fs, int fd, xattr_operation *operation,
     if (file == NULL) {
         return -EBADF;
     }
-    ssize_t result = open_file_give_node(file);
+    ssize_t result = request->changes ? mount_check_writable(file->mount) : 0;
+    if (result == 0) {
+        result = open_file_give_node(file);
+    }
     if (result == 0) {
         result = operation(file->inode, request);
     }
@@ -209,7 +215,7 @@ int fs_set_xattr(struct hf_fs *fs, const char *path, bool follow, const char *na
                  const void *value, size_t size, int flags)
 {
     const struct xattr_request request = {
-        .name = name, .new_value = value, .size = size, .flags = flags};
+        .name = name, .new_value = value, .size = size, .flags = flags, .changes = true};
     int result = check_new(&request);
     return result < 0 ? result : (int)at_path(fs, path, follow, set, &request);
 }
@@ -218,7 +224,7 @@ int fs_set_xattr_of_file(struct hf_fs *fs, int fd, const char *name, const void 
                          int flags)
 {
     const struct xattr_request request = {
-        .name = name, .new_value = value, .size = size, .flags = flags};
+        .name = name, .new_value = value, .size = size, .flags = flags, .changes = true};
     int result = check_new(&request);
     return result < 0 ? result : (int)at_file(fs, fd, set, &request);
 }
@@ -237,14 +243,14 @@ ssize_t fs_list_xattrs_of_file(struct hf_fs *fs, int fd, char *names, size_t siz
 
 int fs_remove_xattr(struct hf_fs *fs, const char *path, bool follow, const char *name)
 {
-    const struct xattr_request request = {.name = name};
+    const struct xattr_request request = {.name = name, .changes = true};
     int result = check_name(name);
     return result < 0 ? result : (int)at_path(fs, path, follow, remove_one, &request);
 }
 
 int fs_remove_xattr_of_file(struct hf_fs *fs, int fd, const char *name)
 {
-    const struct xattr_request request = {.name = name};
+    const struct xattr_request request = {.name = name, .changes = true};
     int result = check_name(name);
     return result < 0 ? result : (int)at_file(fs, fd, remove_one, &request);
 }

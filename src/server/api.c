@@ -3,6 +3,7 @@
  * outside of it.
  */
 #include "server/server.h"
+#include "wire/mounts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,12 @@ static void send_to_peer(void *context, struct sync_peer *sync, const struct wir
     peer_send(list_entry(sync, struct peer, sync), message);
 }
 
+static void close_table(struct hf_server *server)
+{
+    keeper_deinit(&server->keeper, &server->table);
+    sync_server_deinit(&server->table);
+}
+
 static int open_table(struct hf_server *server)
 {
     const hf_limits *limits = &server->settings.limits;
@@ -33,7 +40,21 @@ static int open_table(struct hf_server *server)
         .value_bytes = limits->value_bytes,
         .owner_died_marks = limits->owner_died_marks,
     };
-    return sync_server_init(&server->table, &table_limits, send_to_peer, server);
+    int failure = sync_server_init(&server->table, &table_limits, send_to_peer, server);
+    if (failure != 0) {
+        return failure;
+    }
+    failure = keeper_init(&server->keeper);
+    if (failure != 0) {
+        sync_server_deinit(&server->table);
+        return failure;
+    }
+    /* The mounts stay when no client is there. */
+    failure = server_keep(server, WIRE_MOUNTS_ID);
+    if (failure != 0) {
+        close_table(server);
+    }
+    return failure;
 }
 
 static int init_locks(struct hf_server *server)
@@ -90,7 +111,7 @@ static int open_server(struct hf_server *server, const hf_server_config *config)
     server->spare_fd = fork_guard_close(&server->guard, server->spare_fd);
     listener_close(&server->listener, &server->guard);
 no_listener:
-    sync_server_deinit(&server->table);
+    close_table(server);
 no_table:
     pthread_mutex_destroy(&server->mutex);
     pthread_mutex_destroy(&server->run_mutex);
@@ -254,7 +275,7 @@ hf_server *hf_server_free(hf_server *server)
     }
     hf_server_stop(server);
     server_close_loop(server);
-    sync_server_deinit(&server->table);
+    close_table(server);
     fork_guard_deinit(&server->guard);
     settings_deinit(&server->settings);
     pthread_mutex_destroy(&server->mutex);

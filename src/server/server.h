@@ -10,6 +10,7 @@
 
 #include "server/config.h"
 #include "server/fork_guard.h"
+#include "server/keep.h"
 #include "server/listener.h"
 #include "server/peer.h"
 #include "sync/server.h"
@@ -32,6 +33,7 @@ struct hf_server {
     int spare_fd;            /* given up to refuse a connection when there is no other */
 
     struct sync_server table;
+    struct keeper keeper;
     struct list peers;    /* all, in order of arrival */
     struct list greeting; /* those that have not said hello, the longest here first */
     struct list to_flush; /* those with bytes gathered and a socket that may take them */

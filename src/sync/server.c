@@ -381,6 +381,27 @@ void sync_peer_leave(struct sync_server *server, struct sync_peer *peer, bool or
     }
 }
 
+/* ---- without messages ---- */
+
+enum wire_reason sync_server_reference(struct sync_server *server, struct sync_peer *peer, hf_id id)
+{
+    struct hold *hold;
+    enum wire_reason refused = hold_get(server, peer, id, &hold);
+    if (refused == WIRE_REASON_NONE) {
+        assert(!hold->referenced);
+        hold->referenced = true;
+        hold->grant = ++server->last_grant;
+    }
+    return refused;
+}
+
+void sync_server_unreference(struct sync_server *server, struct sync_peer *peer, hf_id id)
+{
+    struct handle *handle = handle_find(server, id);
+    hold_free(server, hold_find(handle, peer));
+    handle_settle(server, handle);
+}
+
 /* ---- life ---- */
 
 int sync_server_init(struct sync_server *server, const struct sync_server_limits *limits,

@@ -71,6 +71,18 @@ void sync_peer_leave(struct sync_server *server, struct sync_peer *peer, bool or
 enum wire_reason sync_server_input(struct sync_server *server, struct sync_peer *peer,
                                    const struct wire_message *message);
 
+/*
+ * Reference @id for @peer, as its ACQUIRE of INVALID would, but without any message: for a peer
+ * of the owner's own, which has no client behind it. It has nothing on @id yet.
+ *
+ * Return: WIRE_REASON_NONE, WIRE_REASON_HANDLE_LIMIT, WIRE_REASON_NO_MEMORY.
+ */
+enum wire_reason sync_server_reference(struct sync_server *server, struct sync_peer *peer,
+                                       hf_id id);
+
+/* Drop that reference. */
+void sync_server_unreference(struct sync_server *server, struct sync_peer *peer, hf_id id);
+
 /* Assert the invariants at the top of server.c over the whole table; for tests. */
 void sync_server_check(const struct sync_server *server);
 

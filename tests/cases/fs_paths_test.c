@@ -422,13 +422,14 @@ static void act_attach_badly(struct fs_world *world, void *argument)
 {
     hf_fs *fs = NULL;
     hf_fs_config config = HF_FS_CONFIG_INIT;
-    CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), -EINVAL);
     CHECK_EQUAL(hf_fs_attach(world->client, NULL, &fs), -EINVAL);
     config.root = "/missing/directory";
     CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), -ENOENT);
     CHECK_EQUAL(hf_fs_attach(NULL, &config, &fs), -EINVAL);
     config.root = "/dev/null";
     CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), -ENOTDIR);
+    config.root = world->outside; /* not what is mounted at "/" */
+    CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), -EBUSY);
     config.root = world->root;
     config.size = 1;
     CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), -EINVAL);

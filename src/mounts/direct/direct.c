@@ -53,9 +53,17 @@ static int open_path(int directory, const char *name, intptr_t *node, struct sta
     return 0;
 }
 
-static int direct_root(struct backend *backend, intptr_t *node, struct stat *attributes)
+/* The embedder's own path: links in it are followed. */
+static int direct_open_root(struct backend *backend, const char *source, intptr_t *node,
+                            struct stat *attributes)
 {
-    return open_path(direct_of(backend)->root, ".", node, attributes);
+    int fd = open(source, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int result = open_path(fd, ".", node, attributes);
+    close(fd);
+    return result;
 }
 
 static int direct_lookup(struct backend *backend, intptr_t directory, const char *name,
@@ -167,13 +175,11 @@ static int direct_list(struct backend *backend, intptr_t file, backend_entry_fun
 
 static void direct_destroy(struct backend *backend)
 {
-    struct direct_backend *direct = direct_of(backend);
-    close(direct->root);
-    free(direct);
+    free(backend);
 }
 
 static const struct backend_ops direct_ops = {
-    .root = direct_root,
+    .open_root = direct_open_root,
     .lookup = direct_lookup,
     .forget = direct_forget,
     .stat_entry = direct_stat_entry,
@@ -220,28 +226,19 @@ static const struct backend_ops direct_ops = {
     .destroy = direct_destroy,
 };
 
-int direct_backend_new(const char *root, uint32_t number, bool is_checked, struct backend **out)
+int direct_backend_new(uint32_t number, struct backend **out)
 {
-    struct direct_backend *direct = calloc(1, sizeof *direct);
-    if (direct == NULL) {
+    struct backend *backend = calloc(1, sizeof *backend);
+    if (backend == NULL) {
         return -ENOMEM;
     }
-    direct->backend.ops = &direct_ops;
-    direct->backend.is_checked = is_checked;
-    direct->backend.number = number;
-    /* The embedder's own path: links in it are followed. */
-    struct stat attributes;
-    direct->root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (direct->root < 0 || fstat(direct->root, &attributes) < 0) {
-        int error = errno;
-        if (direct->root >= 0) {
-            close(direct->root);
-        }
-        free(direct);
-        return -error;
-    }
-    direct->root_device = attributes.st_dev;
-    direct->root_number = attributes.st_ino;
-    *out = &direct->backend;
+    backend->ops = &direct_ops;
+    backend->number = number;
+    *out = backend;
     return 0;
+}
+
+int direct_canonical_source(const char *source, char path[PATH_MAX])
+{
+    return realpath(source, path) == NULL ? -errno : 0;
 }

@@ -1,5 +1,5 @@
 /*
- * The direct backend: a directory of the host, reached by system calls of the client itself.
+ * The direct backend: directories of the host, reached by system calls of the client itself.
  *
  * The host has the truth. It is asked with one component at a time, relative to a descriptor of
  * the directory, and never follows a link; so nothing that happens to the tree beside us can
@@ -10,9 +10,14 @@
 
 #include "fs/backend.h"
 
-/* @number: the same for this backend in all clients. @is_checked: others change the directory
- * without us. Free it with its destroy().
- * Return: 0; -ENOENT, -ENOTDIR, -EACCES, -EMFILE, -ENOMEM, -ENOSYS (no openat2()). */
-int direct_backend_new(const char *root, uint32_t number, bool is_checked, struct backend **out);
+#include <limits.h>
+
+/* @number: the same for this backend in all clients. Free it with its destroy(). Return: 0,
+ * -ENOMEM. */
+int direct_backend_new(uint32_t number, struct backend **out);
+
+/* The absolute path of a directory of the host, as all processes may know it. Return: 0, or what
+ * realpath() says. */
+int direct_canonical_source(const char *source, char path[PATH_MAX]);
 
 #endif

@@ -30,14 +30,17 @@ static int open_parent(int directory, struct stat *attributes)
 
 /* Go up from @directory, which has @attributes, until the root is met. Return: 0; -ENOENT when
  * it is not, so a rename has moved @directory out of it. */
-static int check_below_root(const struct direct_backend *direct, int directory,
-                            const struct stat *attributes)
+static int check_below_root(int root, int directory, const struct stat *attributes)
 {
     struct stat here = *attributes;
+    struct stat top;
     int result = 0;
     int fd = directory;
 
-    while (here.st_ino != direct->root_number || here.st_dev != direct->root_device) {
+    if (fstat(root, &top) < 0) {
+        return -errno;
+    }
+    while (here.st_ino != top.st_ino || here.st_dev != top.st_dev) {
         struct stat above;
         int parent = open_parent(fd, &above);
         if (fd != directory) {
@@ -59,14 +62,14 @@ static int check_below_root(const struct direct_backend *direct, int directory,
     return result;
 }
 
-int direct_parent(struct backend *backend, intptr_t directory, intptr_t *node,
+int direct_parent(struct backend *backend, intptr_t directory, intptr_t root, intptr_t *node,
                   struct stat *attributes)
 {
     int fd = open_parent((int)directory, attributes);
     if (fd < 0) {
         return fd;
     }
-    int result = check_below_root(direct_of(backend), fd, attributes);
+    int result = check_below_root((int)root, fd, attributes);
     if (result < 0) {
         close(fd);
         return result;

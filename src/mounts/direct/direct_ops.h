@@ -2,20 +2,7 @@
 #ifndef HF_MOUNTS_DIRECT_DIRECT_OPS_H
 #define HF_MOUNTS_DIRECT_DIRECT_OPS_H
 
-#include "base/list.h"
 #include "fs/backend.h"
-
-struct direct_backend {
-    struct backend backend;
-    int root;
-    dev_t root_device; /* which directory that is */
-    ino_t root_number;
-};
-
-static inline struct direct_backend *direct_of(struct backend *backend)
-{
-    return list_entry(backend, struct direct_backend, backend);
-}
 
 /* openat2() for one component, which is not followed if it is a link. Return: a descriptor, or a
  * negative errno. */
@@ -52,7 +39,7 @@ ssize_t direct_list_xattrs(struct backend *backend, intptr_t node, char *names, 
 int direct_remove_xattr(struct backend *backend, intptr_t node, const char *name);
 
 /* direct_names.c */
-int direct_parent(struct backend *backend, intptr_t directory, intptr_t *node,
+int direct_parent(struct backend *backend, intptr_t directory, intptr_t root, intptr_t *node,
                   struct stat *attributes);
 int direct_make_directory(struct backend *backend, intptr_t directory, const char *name,
                           mode_t mode);
