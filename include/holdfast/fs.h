@@ -67,7 +67,7 @@ typedef struct hf_fs_config {
     hf_external external;
     /*
      * How many bytes the caches may take: attributes, names, listings, extended attributes, and
-     * the sync handles they need; 0: 64 MiB. What was used least lately goes first. What is in use
+     * the sync handles they need; 0: 128 MiB, which is room for some 150,000 files. What was used least lately goes first. What is in use
      * stays, so open files, the listings of directories that are open, and the operations in
      * progress may take more.
      */

@@ -15,7 +15,7 @@
 #define NODES_MIN 16
 #define NODES_MAX 4096
 
-#define CACHE_BYTES ((size_t)64 * 1024 * 1024)
+#define CACHE_BYTES ((size_t)128 * 1024 * 1024)
 
 /* A quarter of the descriptors this process may have, the rest is for open files and for the
  * process itself. */

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,7 +18,10 @@ void fs_world_init(struct fs_world *world)
 
 void fs_world_init_in(struct fs_world *world, const char *parent)
 {
-    *world = (struct fs_world){.patience_seconds = FS_WORLD_PATIENCE_SECONDS};
+    *world = (struct fs_world){
+        .patience_seconds = FS_WORLD_PATIENCE_SECONDS,
+        .small_caches = getenv("HF_TEST_SMALL_CACHES") != NULL,
+    };
     test_server_init(&world->server);
     assert_int_equal(folder_make_in(parent, world->folder), 0);
     snprintf(world->root, sizeof world->root, "%s/r", world->folder);
@@ -45,12 +49,29 @@ void fs_world_deinit(struct fs_world *world)
     test_server_deinit(&world->server);
 }
 
+/* The fewest nodes: how many there may be depends on the descriptors there may be. */
+static void attach_with_small_caches(struct fs_world *world, hf_fs_config *config)
+{
+    struct rlimit before;
+    CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit few = {.rlim_cur = 64, .rlim_max = before.rlim_max};
+    config->cache_bytes = 1;
+    CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &few), 0);
+    CHECK_EQUAL(hf_fs_attach(world->client, config, &world->fs), 0);
+    CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 void fs_world_join(struct fs_world *world)
 {
     hf_fs_config config = HF_FS_CONFIG_INIT;
     config.root = world->root;
+    config.cache_bytes = world->cache_bytes;
     CHECK_EQUAL(hf_client_connect(world->server.address, NULL, &world->client), 0);
-    CHECK_EQUAL(hf_fs_attach(world->client, &config, &world->fs), 0);
+    if (world->small_caches) {
+        attach_with_small_caches(world, &config);
+    } else {
+        CHECK_EQUAL(hf_fs_attach(world->client, &config, &world->fs), 0);
+    }
 }
 
 void fs_world_leave(struct fs_world *world)

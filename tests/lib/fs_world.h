@@ -31,12 +31,15 @@ struct fs_world {
     char root[80];    /* mounted at "/" */
     char outside[80]; /* a directory beside it */
     struct fs_world_shared *shared;
-    hf_client *client; /* an actor's own */
+    bool small_caches;  /* actors keep next to nothing: everything is looked up all the time */
+    size_t cache_bytes; /* else: as in hf_fs_config */
+    hf_client *client;  /* an actor's own */
     hf_fs *fs;
 };
 
 typedef void fs_world_act(struct fs_world *world, void *argument);
 
+/* With HF_TEST_SMALL_CACHES in the environment the actors have small caches. */
 void fs_world_init(struct fs_world *world);
 
 /* The same with both directories in a folder below @parent. */
