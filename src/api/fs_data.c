@@ -139,6 +139,14 @@ int hf_fcntl(hf_fs *fs, int fd, int command, ...)
     return result;
 }
 
+int hf_host_fd(hf_fs *fs, int fd)
+{
+    gate_enter(&fs->gate);
+    int result = fs_host_descriptor(fs, fd);
+    gate_leave(&fs->gate);
+    return result;
+}
+
 /* ---- mappings ---- */
 
 int hf_mmap(hf_fs *fs, void *address, size_t length, int protection, int flags, int fd,
@@ -166,7 +174,7 @@ int hf_munmap(hf_fs *fs, void *address, size_t length)
 static ssize_t get_xattr(hf_fs *fs, const char *path, bool follow, const char *name, void *value,
                          size_t size)
 {
-    ssize_t result = fs_enter_path(fs);
+    ssize_t result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -196,7 +204,7 @@ ssize_t hf_fgetxattr(hf_fs *fs, int fd, const char *name, void *value, size_t si
 static int set_xattr(hf_fs *fs, const char *path, bool follow, const char *name, const void *value,
                      size_t size, int flags)
 {
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -227,7 +235,7 @@ int hf_fsetxattr(hf_fs *fs, int fd, const char *name, const void *value, size_t 
 
 static ssize_t list_xattrs(hf_fs *fs, const char *path, bool follow, char *names, size_t size)
 {
-    ssize_t result = fs_enter_path(fs);
+    ssize_t result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -256,7 +264,7 @@ ssize_t hf_flistxattr(hf_fs *fs, int fd, char *names, size_t size)
 
 static int remove_xattr(hf_fs *fs, const char *path, bool follow, const char *name)
 {
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }

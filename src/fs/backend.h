@@ -24,6 +24,8 @@ struct statfs;
 
 /* In place of a node. */
 #define BACKEND_NO_NODE ((intptr_t)-1)
+/* In place of a file: nothing is open. */
+#define BACKEND_NO_FILE ((intptr_t)-1)
 
 /* Takes one entry of a listing; a negative result ends it and becomes its result. */
 typedef int backend_entry_function(void *context, const char *name, ino_t number,
@@ -72,6 +74,10 @@ struct backend_ops {
     /* Writes all of it unless the backend has no room: then what fitted, if anything. */
     ssize_t (*write)(struct backend *backend, intptr_t file, const void *buffer, size_t size,
                      off_t offset);
+    /* At the end that the file has at that moment, whoever else writes it; *end: the end then. Used
+     * where others change the files behind our back. */
+    ssize_t (*append)(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                      int count, off_t *end);
     int (*truncate)(struct backend *backend, intptr_t file, off_t size);
 
     /* ---- data ---- */
@@ -89,8 +95,9 @@ struct backend_ops {
     off_t (*seek)(struct backend *backend, intptr_t file, off_t offset, int whence);
     /* As fallocate(). */
     int (*allocate)(struct backend *backend, intptr_t file, int mode, off_t offset, off_t length);
-    ssize_t (*copy)(struct backend *backend, intptr_t from, off_t from_offset, intptr_t to,
-                    off_t to_offset, size_t size);
+    /* As copy_file_range(), which moves both offsets; they may be the caller's, and not checked. */
+    ssize_t (*copy)(struct backend *backend, intptr_t from, off_t *from_offset, intptr_t to,
+                    off_t *to_offset, size_t size);
     int (*sync)(struct backend *backend, intptr_t file, bool data_only);
     int (*sync_all)(struct backend *backend, intptr_t file);
     /* As mmap(). */
@@ -98,6 +105,24 @@ struct backend_ops {
                int flags, off_t offset, void **out);
     /* The status flags O_DIRECT and O_NOATIME. */
     int (*set_status)(struct backend *backend, intptr_t file, int flags);
+
+    /* ---- pipes and devices: their offset and status flags are the backend's ----
+     *
+     * These may wait for another process; the filesystem holds nothing meanwhile. A signal ends
+     * the wait with -EINTR. seek() takes every whence for them. */
+
+    /* As open(2) with @flags; the caller owes close(). */
+    int (*open_special)(struct backend *backend, intptr_t node, int flags, intptr_t *file);
+    /* At @offset, as preadv(2), or if that is negative as readv(2). The vectors are not checked. */
+    ssize_t (*read_special)(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                            int count, off_t offset);
+    ssize_t (*write_special)(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                             int count, off_t offset);
+    /* As F_GETFL and F_SETFL. */
+    int (*get_special_status)(struct backend *backend, intptr_t file);
+    int (*set_special_status)(struct backend *backend, intptr_t file, int flags);
+    /* A descriptor of the host, for poll(2) and its like. */
+    int (*host_descriptor)(struct backend *backend, intptr_t file);
 
     /* ---- extended attributes, as getxattr() and so on ---- */
 
@@ -121,13 +146,15 @@ struct backend_ops {
                         const char *target);
     /* One more name for @node. */
     int (*link)(struct backend *backend, intptr_t node, intptr_t directory, const char *name);
-    /* As renameat2(2); @flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */
+    /* As renameat2(2), with its flags. */
     int (*rename)(struct backend *backend, intptr_t directory, const char *name,
                   intptr_t new_directory, const char *new_name, unsigned flags);
 
     /* ---- attributes; @node may be of any type ---- */
 
     int (*set_mode)(struct backend *backend, intptr_t node, mode_t mode);
+    /* Does a default access list of the directory take the place of the umask? */
+    bool (*has_default_access)(struct backend *backend, intptr_t directory);
     /* @node was just made in @directory, with fewer permissions than was asked for: set @mode,
      * if they were lost to something that the filesystem does by itself, as the umask. */
     void (*restore_mode)(struct backend *backend, intptr_t directory, intptr_t node, mode_t mode);

@@ -11,7 +11,7 @@
  *   sync handles of other files, of two the one with the lower id first
  *   the mutex of the mounts, one of a mount
  *   an inode's mutex             one at a time
- *   fs->inodes_mutex, fs->files_mutex, fs->cwd_mutex, the mutex of the descriptors
+ *   fs->inodes_mutex, fs->files_mutex, fs->waits_mutex, fs->cwd_mutex, the mutex of the descriptors
  */
 #ifndef HF_FS_FILESYSTEM_H
 #define HF_FS_FILESYSTEM_H
@@ -24,8 +24,11 @@
 #include "fs/descriptors.h"
 #include "fs/gate.h"
 #include "fs/mount.h"
+#include "fs/user_memory.h"
 
+#include <errno.h>
 #include <holdfast/fs.h>
+#include <string.h>
 #include <sys/vfs.h>
 
 struct hf_fs {
@@ -34,6 +37,7 @@ struct hf_fs {
     struct mounts mounts;
     struct gate gate;
     struct client_fork_hook fork_hook;
+    bool check_pointers; /* the caller's may be bad; never changes once in use */
 
     pthread_mutex_t inodes_mutex; /* the next five, nodes, parents, and references going to 0 */
     struct id_map inodes;
@@ -48,6 +52,9 @@ struct hf_fs {
     pthread_mutex_t files_mutex; /* the next two */
     struct list files;           /* open files */
     uint64_t file_counter;       /* for their ids */
+
+    pthread_mutex_t waits_mutex; /* the next one */
+    struct list waits;           /* of threads in pipes and devices, see special.h */
 
     struct descriptors descriptors;
 
@@ -73,6 +80,19 @@ void fs_get_stats(struct hf_fs *fs, hf_fs_stats *out);
 /* Close all descriptors and free everything. No other thread uses it. */
 void fs_free(struct hf_fs *fs);
 
+/* Put a result where the caller wants it. Return: 0, -EFAULT. */
+static inline int fs_give(const struct hf_fs *fs, void *to, const void *from, size_t size)
+{
+    if (to == NULL) {
+        return -EFAULT;
+    }
+    if (fs->check_pointers) {
+        return user_memory_write(to, from, size);
+    }
+    memcpy(to, from, size);
+    return 0;
+}
+
 /*
  * The operations, with arguments that are not NULL, inside the gate. They return what the
  * public functions say. A relative @path starts at @at, as in walk_begin(); @walk_flags are
@@ -92,8 +112,13 @@ ssize_t fs_list_mounts(struct hf_fs *fs, hf_mount_info **out);
 
 /* names.c */
 struct open_file;
-int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode);
-/* Without a descriptor; the caller drops the reference. */
+struct special_wait;
+/* A pipe or device is not open yet, but *wait is set: then the caller leaves the gate, and calls
+ * special_finish_opening(). */
+int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode,
+            struct special_wait **wait);
+/* Without a descriptor; the caller drops the reference. Of a pipe or device there is no backend's
+ * file yet. */
 int fs_open_file(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode,
                  struct open_file **out);
 int fs_unlink(struct hf_fs *fs, int at, const char *path);
@@ -192,6 +217,7 @@ int fs_duplicate(struct hf_fs *fs, int fd, int minimum, bool close_on_exec);
 int fs_duplicate_to(struct hf_fs *fs, int fd, int copy, bool close_on_exec);
 int fs_get_status(struct hf_fs *fs, int fd);
 int fs_set_status(struct hf_fs *fs, int fd, int flags);
+int fs_host_descriptor(struct hf_fs *fs, int fd);
 /* What fcntl() says to a command that there is not. */
 int fs_check_control(struct hf_fs *fs, int fd);
 

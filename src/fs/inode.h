@@ -95,6 +95,13 @@ static inline struct inode *inode_ref(struct inode *inode)
     return inode;
 }
 
+/* A pipe or a device, with data that is not the inode's, and times that follow that data; or a
+ * socket. */
+static inline bool inode_is_special(const struct inode *inode)
+{
+    return inode->type != S_IFREG && inode->type != S_IFDIR && inode->type != S_IFLNK;
+}
+
 /* @inode may be NULL. Return: NULL. */
 struct inode *inode_unref(struct inode *inode);
 
@@ -234,6 +241,10 @@ int inode_entry_made(struct inode *directory, const char *name, mode_t mode, str
 /* The same for a file that is open as @file, which counts with inode_file_opened(). */
 int inode_entry_created(struct inode *directory, const char *name, mode_t mode, intptr_t file,
                         struct inode **child);
+
+/* What is left of @mode for something new in @directory, which the caller holds: the umask takes
+ * its part, unless a default access list is in its place. */
+mode_t inode_mode_of_new(struct inode *directory, mode_t mode);
 
 /* @inode was just made in @directory, has the mode @made and is open as @file: give it the
  * permissions that were asked for with @mode, if it was the process's umask that took them. */

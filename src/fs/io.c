@@ -5,6 +5,7 @@
 #include "fs/io.h"
 
 #include "fs/filesystem.h"
+#include "fs/special.h"
 
 #include <errno.h>
 
@@ -57,6 +58,23 @@ static ssize_t write_at_backend(struct open_file *file, const struct io_data *da
         backend, file->backend_file, data->vectors, data->count, offset);
 }
 
+/* Others write to the file too, so that only the backend can tell where the end is. */
+static ssize_t append_at_backend(struct open_file *file, const struct io_data *data, off_t *offset)
+{
+    struct backend *backend = file->inode->backend;
+    const struct iovec vector = {.iov_base = data->to, .iov_len = data->size};
+    off_t end;
+    ssize_t done = backend->ops->append(backend,
+                                        file->backend_file,
+                                        data->is_vectors ? data->vectors : &vector,
+                                        data->is_vectors ? data->count : 1,
+                                        &end);
+    if (done > 0) {
+        *offset = end - done;
+    }
+    return done;
+}
+
 /* Write at *offset, or with O_APPEND in @flags at the end: then *offset says where that was. */
 static ssize_t write_data(struct open_file *file, int flags, const struct io_data *data,
                           off_t *offset)
@@ -67,11 +85,15 @@ static ssize_t write_data(struct open_file *file, int flags, const struct io_dat
         return acquired;
     }
     ssize_t done = 0;
-    if ((flags & O_APPEND) != 0) {
-        done = inode_get_size(inode, file->backend_file, offset);
-    }
-    if (done == 0) {
-        done = write_at_backend(file, data, *offset);
+    if ((flags & O_APPEND) != 0 && inode_is_checked(inode)) {
+        done = append_at_backend(file, data, offset);
+    } else {
+        if ((flags & O_APPEND) != 0) {
+            done = inode_get_size(inode, file->backend_file, offset);
+        }
+        if (done == 0) {
+            done = write_at_backend(file, data, *offset);
+        }
     }
     if (done > 0) {
         inode_grew(inode, *offset + done);
@@ -110,7 +132,7 @@ static ssize_t write_and_move(struct open_file *file, const struct io_data *data
 
 /* ---- at a place ---- */
 
-/* In place of an offset: the open file's own. */
+/* In place of an offset: the open file's own. What is special knows it too. */
 #define AT_OFFSET ((off_t)-1)
 
 /* At @at, or at the open file's offset, which moves. */
@@ -125,6 +147,10 @@ static ssize_t read_file(struct hf_fs *fs, int fd, const struct io_data *data, o
         result = -EBADF;
     } else if (!data->is_vectors && file->inode->type == S_IFDIR) {
         result = -EISDIR;
+    } else if (open_file_is_special(file)) {
+        const struct iovec vector = {.iov_base = data->to, .iov_len = data->size};
+        result = data->is_vectors ? special_read(fs, fd, file, data->vectors, data->count, at)
+                                  : special_read(fs, fd, file, &vector, 1, at);
     } else if (!is_empty(data)) {
         result = at == AT_OFFSET ? read_and_move(file, data) : read_data(file, data, at);
     }
@@ -148,6 +174,10 @@ static ssize_t write_file(struct hf_fs *fs, int fd, const struct io_data *data, 
     ssize_t result = 0;
     if (!open_file_is_for(file, O_WRONLY)) {
         result = -EBADF;
+    } else if (open_file_is_special(file)) {
+        const struct iovec vector = {.iov_base = data->to, .iov_len = data->size};
+        result = data->is_vectors ? special_write(fs, fd, file, data->vectors, data->count, at)
+                                  : special_write(fs, fd, file, &vector, 1, at);
     } else if (!is_empty(data)) {
         result = at == AT_OFFSET ? write_and_move(file, data) : write_in_place(file, data, at);
     }

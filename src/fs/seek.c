@@ -1,6 +1,7 @@
 /* The offset of open files, and reading directories, where it is the position. */
 #include "fs/filesystem.h"
 #include "fs/io.h"
+#include "fs/special.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -87,7 +88,11 @@ off_t fs_seek(struct hf_fs *fs, int fd, off_t offset, int whence)
     }
     const bool is_for_data = whence == SEEK_END || whence == SEEK_DATA || whence == SEEK_HOLE;
     off_t result = -EINVAL;
-    if (whence == SEEK_SET || whence == SEEK_CUR || (is_for_data && file->inode->type != S_IFDIR)) {
+    if (open_file_is_special(file)) {
+        struct backend *backend = file->inode->backend;
+        result = backend->ops->seek(backend, file->backend_file, offset, whence);
+    } else if (whence == SEEK_SET || whence == SEEK_CUR ||
+               (is_for_data && file->inode->type != S_IFDIR)) {
         result = seek(file, offset, whence);
     }
     open_file_put(fs, fd, file);
@@ -100,6 +105,8 @@ static int read_directory(struct open_file *file, hf_dirent *out)
 {
     struct inode *directory = file->inode;
     struct inode *root;
+    hf_dirent entry;
+    hf_dirent *found = file->fs->check_pointers ? &entry : out;
 
     if (mount_get_root(file->mount, &root) < 0) {
         root = directory; /* only what `..` is called depends on it */
@@ -110,11 +117,14 @@ static int read_directory(struct open_file *file, hf_dirent *out)
     }
     result = inode_acquire(directory, HF_SHARED);
     if (result == 0) {
-        result = inode_read_entry(directory, root, file->backend_file, file->offset, out);
+        result = inode_read_entry(directory, root, file->backend_file, file->offset, found);
         result = (int)first_error(result, inode_release(directory));
     }
+    if (result > 0 && found != out && fs_give(file->fs, out, found, sizeof *found) < 0) {
+        result = -EFAULT; /* and the next call reads it again */
+    }
     if (result > 0) {
-        file->offset = out->position;
+        file->offset = found->position;
     }
     return (int)first_error(result, open_file_unlock(file, result > 0));
 }

@@ -13,6 +13,8 @@ ssize_t direct_read(struct backend *backend, intptr_t file, void *buffer, size_t
                     off_t offset);
 ssize_t direct_write(struct backend *backend, intptr_t file, const void *buffer, size_t size,
                      off_t offset);
+ssize_t direct_append(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                      int count, off_t *end);
 int direct_truncate(struct backend *backend, intptr_t file, off_t size);
 ssize_t direct_read_vectors(struct backend *backend, intptr_t file, const struct iovec *vectors,
                             int count, off_t offset);
@@ -22,13 +24,23 @@ int direct_create_unnamed(struct backend *backend, intptr_t directory, int flags
                           intptr_t *file);
 off_t direct_seek(struct backend *backend, intptr_t file, off_t offset, int whence);
 int direct_allocate(struct backend *backend, intptr_t file, int mode, off_t offset, off_t length);
-ssize_t direct_copy(struct backend *backend, intptr_t from, off_t from_offset, intptr_t to,
-                    off_t to_offset, size_t size);
+ssize_t direct_copy(struct backend *backend, intptr_t from, off_t *from_offset, intptr_t to,
+                    off_t *to_offset, size_t size);
 int direct_sync(struct backend *backend, intptr_t file, bool data_only);
 int direct_sync_all(struct backend *backend, intptr_t file);
 int direct_map(struct backend *backend, intptr_t file, void *address, size_t length, int protection,
                int flags, off_t offset, void **out);
 int direct_set_status(struct backend *backend, intptr_t file, int flags);
+
+/* direct_special.c */
+int direct_open_special(struct backend *backend, intptr_t node, int flags, intptr_t *file);
+ssize_t direct_read_special(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                            int count, off_t offset);
+ssize_t direct_write_special(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                             int count, off_t offset);
+int direct_get_special_status(struct backend *backend, intptr_t file);
+int direct_set_special_status(struct backend *backend, intptr_t file, int flags);
+int direct_host_descriptor(struct backend *backend, intptr_t file);
 
 /* direct_xattr.c */
 ssize_t direct_get_xattr(struct backend *backend, intptr_t node, const char *name, void *value,
@@ -56,6 +68,7 @@ int direct_remove_directory(struct backend *backend, intptr_t directory, const c
 /* direct_attributes.c */
 int direct_get_attributes(struct backend *backend, intptr_t node, struct stat *attributes);
 int direct_set_mode(struct backend *backend, intptr_t node, mode_t mode);
+bool direct_has_default_access(struct backend *backend, intptr_t directory);
 void direct_restore_mode(struct backend *backend, intptr_t directory, intptr_t node, mode_t mode);
 int direct_set_owner(struct backend *backend, intptr_t node, uid_t owner, gid_t group);
 int direct_set_times(struct backend *backend, intptr_t node, const struct timespec times[2]);
