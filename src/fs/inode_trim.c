@@ -16,6 +16,22 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* ---- parents ---- */
+
+/* What @directory refers to as its parent, if that is @stale at least: then the reference is the
+ * caller's. Stale ones may go round in a circle, and would keep all on it. Under
+ * fs->inodes_mutex. */
+static struct inode *take_parent(struct inode *directory, bool stale)
+{
+    struct inode *parent = NULL;
+    if (!stale || directory->parent_epoch != hf_sync_epoch(directory->handle)) {
+        parent = directory->parent;
+        directory->parent = NULL;
+        directory->parent_epoch = 0;
+    }
+    return parent;
+}
+
 /* ---- nodes ---- */
 
 /* The next inode that loses its node, which then is the caller's. Of @turns are left. Under
@@ -47,9 +63,7 @@ static void trim_nodes(struct hf_fs *fs)
     while (budget_used(&fs->nodes) > goal && (inode = take_next_node(fs, &turns)) != NULL) {
         struct backend *backend = inode->backend;
         const intptr_t node = inode->backend_node;
-        struct inode *parent = inode->parent;
-        inode->parent = NULL;
-        inode->parent_epoch = 0;
+        struct inode *parent = take_parent(inode, false);
         inode_free_target(inode, atomic_exchange(&inode->link_target, NULL));
         pthread_mutex_unlock(&fs->inodes_mutex);
         backend->ops->forget(backend, node);
@@ -96,6 +110,12 @@ static struct inode *next_directory(struct hf_fs *fs)
 
 static void trim_directory(struct inode *directory)
 {
+    struct hf_fs *fs = directory->fs;
+    pthread_mutex_lock(&fs->inodes_mutex);
+    struct inode *parent = take_parent(directory, true);
+    pthread_mutex_unlock(&fs->inodes_mutex);
+    inode_unref(parent);
+
     /* Somebody may be reading it, and would have to list it again for each entry. */
     const bool is_open = atomic_load_explicit(&directory->open_files, memory_order_relaxed) > 0;
     pthread_mutex_lock(&directory->mutex);
@@ -145,6 +165,7 @@ void inodes_drop_all(struct hf_fs *fs)
     for (; link != &fs->directories; link = link->next) {
         struct inode *directory = list_entry(link, struct inode, directory_link);
         directory_flush(directory->entries);
+        inode_unref(take_parent(directory, false));
     }
     drop_unreferenced(fs, 0);
     assert(fs->inodes.count == 0 && budget_used(&fs->nodes) == 0 && budget_used(&fs->bytes) == 0);

@@ -331,6 +331,35 @@ static void test_renames_that_cross_each_other_end(void **state)
     play(act_cross, act_cross);
 }
 
+/* What a process remembers of parents may go round in a circle, where it is out of date: that must
+ * not keep the directories on it. */
+static void act_turn_around(struct fs_world *world, void *argument)
+{
+    CHECK_EQUAL(hf_mkdir(world->fs, "/a", 0755), 0);
+    CHECK_EQUAL(hf_mkdir(world->fs, "/a/b", 0755), 0);
+    fs_world_meet(world);
+    fs_world_meet(world); /* the other knows where /a/b is */
+    CHECK_EQUAL(hf_rename(world->fs, "/a/b", "/b"), 0);
+    CHECK_EQUAL(hf_rename(world->fs, "/a", "/b/a"), 0);
+    fs_world_meet(world);
+}
+
+static void act_remember_both(struct fs_world *world, void *argument)
+{
+    struct stat attributes;
+    fs_world_meet(world);
+    CHECK_EQUAL(hf_stat(world->fs, "/a/b/..", &attributes), 0);
+    fs_world_meet(world);
+    fs_world_meet(world); /* turned around */
+    CHECK_EQUAL(hf_stat(world->fs, "/b/a/..", &attributes), 0);
+    /* Leaving checks that nothing is left. */
+}
+
+static void test_parents_in_a_circle_are_let_go(void **state)
+{
+    play(act_turn_around, act_remember_both);
+}
+
 /* ---- arguments ---- */
 
 static void act_use_badly(struct fs_world *world, void *argument)
@@ -410,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_the_umask_is_the_one_of_the_filesystem_object),
         cmocka_unit_test(test_a_rename_under_our_feet_leads_nowhere),
         cmocka_unit_test(test_renames_that_cross_each_other_end),
+        cmocka_unit_test(test_parents_in_a_circle_are_let_go),
         cmocka_unit_test(test_bad_arguments),
     };
     return cmocka_run_group_tests_name("fs names", tests, NULL, NULL);
