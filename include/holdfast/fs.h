@@ -18,6 +18,16 @@
  * in their names are given. `..` at the root is the root, a symbolic link with an absolute
  * target starts at the root of the filesystem, and no path leads out of it.
  *
+ * A NULL pointer is refused with -EFAULT wherever Linux does so. Of other bad pointers the buffers,
+ * vectors, offsets, times, and new values of extended attributes that go to the system call of the
+ * host are refused by it. Paths, names, and the places for results that are answered from the
+ * cache are read and written in this process, and have to be right, as for strlen() and memcpy();
+ * Linux does no other with the calls that it answers without entering the kernel, see vdso(7): a
+ * clock_gettime() with a bad pointer ends the process. Who passes on pointers of others unseen, as
+ * a libc for foreign programs does, sets check_pointers in hf_fs_config: then the kernel is asked
+ * about these too, by one or two system calls for each, and every bad pointer is -EFAULT. Pointers
+ * to what is of this interface alone, as hf_fs and the @out of hf_mmap(), are never checked.
+ *
  * After fork() or hf_fork() the child has the same descriptors, and shares their offsets with
  * its parent as POSIX says. It has the same working directory and umask, of its own from then
  * on.
@@ -72,11 +82,12 @@ typedef struct hf_fs_config {
      * progress may take more.
      */
     size_t cache_bytes;
+    int check_pointers; /* not 0: bad pointers are refused with -EFAULT, see above */
 } hf_fs_config;
 
 #define HF_FS_CONFIG_INIT                                                                          \
     {                                                                                              \
-        sizeof(hf_fs_config), NULL, HF_EXTERNAL_NEVER, 0                                           \
+        sizeof(hf_fs_config), NULL, HF_EXTERNAL_NEVER, 0, 0                                        \
     }
 
 /* What the caches of a filesystem object take now. */
@@ -107,7 +118,8 @@ typedef struct hf_dirent {
  *
  * Return: 0; -EINVAL (config), -ENOENT, -ENOTDIR, -EACCES (the root), -EBUSY (another directory is
  * mounted at "/"), -ENODEV (none is named and none is mounted), -ENOSYS (the kernel has no
- * openat2()), -ENOMEM, -EMFILE, -ENOTCONN; -EIO (the table of mounts is damaged).
+ * openat2(), or with check_pointers no process_vm_readv() for us), -ENOMEM, -EMFILE, -ENOTCONN;
+ * -EIO (the table of mounts is damaged).
  */
 HF_PUBLIC int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out);
 

@@ -38,7 +38,11 @@ int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out)
         (config->external != HF_EXTERNAL_NEVER && config->external != HF_EXTERNAL_CHECK)) {
         return -EINVAL;
     }
-    int result = config->root == NULL ? 0 : direct_canonical_source(config->root, root);
+    int result = config->check_pointers != 0 ? user_memory_test() : 0;
+    if (result < 0) {
+        return result;
+    }
+    result = config->root == NULL ? 0 : direct_canonical_source(config->root, root);
     if (result == 0) {
         result = direct_backend_new(BACKEND_DIRECT, &backend);
     }
@@ -52,6 +56,7 @@ int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out)
     if (result < 0) {
         return result;
     }
+    fs->check_pointers = config->check_pointers != 0;
     result =
         fs_attach(fs, config->root == NULL ? NULL : root, config->external == HF_EXTERNAL_CHECK);
     if (result < 0) {
@@ -144,21 +149,16 @@ int hf_readdir(hf_fs *fs, int fd, hf_dirent *out)
 
 int hf_fstat(hf_fs *fs, int fd, struct stat *out)
 {
-    if (out == NULL) {
-        return -EFAULT;
-    }
+    struct stat attributes;
     gate_enter(&fs->gate);
-    int result = fs_stat_file(fs, fd, out);
+    int result = fs_stat_file(fs, fd, api_is_good(fs, out) ? out : &attributes);
     gate_leave(&fs->gate);
-    return result;
+    return api_give(fs, result, out, &attributes, sizeof attributes);
 }
 
 int hf_truncate(hf_fs *fs, const char *path, off_t size)
 {
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }

@@ -11,10 +11,7 @@ int hf_fchmodat(hf_fs *fs, int at, const char *path, mode_t mode, int flags)
     if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) {
         return -EINVAL;
     }
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -43,10 +40,7 @@ int hf_fchownat(hf_fs *fs, int at, const char *path, uid_t owner, gid_t group, i
     if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) {
         return -EINVAL;
     }
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -75,10 +69,20 @@ int hf_fchown(hf_fs *fs, int fd, uid_t owner, gid_t group)
 
 /* ---- times ---- */
 
-/* As Linux does: with nothing to set it looks at nothing else. */
-static bool sets_no_time(const struct timespec times[2])
+/* Nothing is to be set. */
+#define NO_TIME 1
+
+/* The kernel itself looks at the times: with nothing to set it looks at nothing else, and of bad
+ * memory it says so before it finds that there is no such descriptor. Return: 0, NO_TIME, -EFAULT. */
+static int check_times(const struct timespec times[2])
 {
-    return times != NULL && times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT;
+    if (times == NULL) {
+        return 0;
+    }
+    if (utimensat(-1, "", times, AT_EMPTY_PATH) == 0) {
+        return NO_TIME;
+    }
+    return errno == EFAULT ? -EFAULT : 0;
 }
 
 int hf_utimensat(hf_fs *fs, int at, const char *path, const struct timespec times[2], int flags)
@@ -86,13 +90,14 @@ int hf_utimensat(hf_fs *fs, int at, const char *path, const struct timespec time
     if (path == NULL) {
         return -EINVAL;
     }
-    if (sets_no_time(times)) {
-        return 0;
+    int result = check_times(times);
+    if (result != 0) {
+        return result == NO_TIME ? 0 : result;
     }
     if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) {
         return -EINVAL;
     }
-    int result = fs_enter_path(fs);
+    result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -103,11 +108,12 @@ int hf_utimensat(hf_fs *fs, int at, const char *path, const struct timespec time
 
 int hf_futimens(hf_fs *fs, int fd, const struct timespec times[2])
 {
-    if (sets_no_time(times)) {
-        return 0;
+    int result = check_times(times);
+    if (result != 0) {
+        return result == NO_TIME ? 0 : result;
     }
     gate_enter(&fs->gate);
-    int result = fs_set_times_of_file(fs, fd, times);
+    result = fs_set_times_of_file(fs, fd, times);
     gate_leave(&fs->gate);
     return result;
 }
@@ -116,10 +122,7 @@ int hf_futimens(hf_fs *fs, int fd, const struct timespec times[2])
 
 int hf_chdir(hf_fs *fs, const char *path)
 {
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -145,9 +148,6 @@ int hf_fchdir(hf_fs *fs, int fd)
 
 ssize_t hf_getcwd(hf_fs *fs, char *buffer, size_t size)
 {
-    if (buffer == NULL) {
-        return -EFAULT;
-    }
     if (size == 0) {
         return -EINVAL;
     }

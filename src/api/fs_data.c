@@ -166,7 +166,7 @@ int hf_munmap(hf_fs *fs, void *address, size_t length)
 static ssize_t get_xattr(hf_fs *fs, const char *path, bool follow, const char *name, void *value,
                          size_t size)
 {
-    ssize_t result = fs_enter_path(fs);
+    ssize_t result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -196,7 +196,7 @@ ssize_t hf_fgetxattr(hf_fs *fs, int fd, const char *name, void *value, size_t si
 static int set_xattr(hf_fs *fs, const char *path, bool follow, const char *name, const void *value,
                      size_t size, int flags)
 {
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -227,7 +227,7 @@ int hf_fsetxattr(hf_fs *fs, int fd, const char *name, const void *value, size_t 
 
 static ssize_t list_xattrs(hf_fs *fs, const char *path, bool follow, char *names, size_t size)
 {
-    ssize_t result = fs_enter_path(fs);
+    ssize_t result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -256,7 +256,7 @@ ssize_t hf_flistxattr(hf_fs *fs, int fd, char *names, size_t size)
 
 static int remove_xattr(hf_fs *fs, const char *path, bool follow, const char *name)
 {
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }

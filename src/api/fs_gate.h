@@ -32,6 +32,47 @@ static inline void fs_leave_path(hf_fs *fs)
     gate_leave(&fs->gate);
 }
 
+/* Can a path or another string that the caller gave be read? Return: 0, -EFAULT. */
+static inline int api_check_path(const hf_fs *fs, const char *path)
+{
+    if (path == NULL) {
+        return -EFAULT;
+    }
+    return fs->check_pointers ? user_memory_check_string(path, PATH_MAX) : 0;
+}
+
+static inline int api_check_paths(const hf_fs *fs, const char *path, const char *other)
+{
+    int result = api_check_path(fs, path);
+    return result < 0 ? result : api_check_path(fs, other);
+}
+
+/* Enter with a path, or with two. Return: as fs_enter_path(); -EFAULT. */
+static inline int api_enter_path(hf_fs *fs, const char *path)
+{
+    int result = api_check_path(fs, path);
+    return result < 0 ? result : fs_enter_path(fs);
+}
+
+static inline int api_enter_paths(hf_fs *fs, const char *path, const char *other)
+{
+    int result = api_check_paths(fs, path, other);
+    return result < 0 ? result : fs_enter_path(fs);
+}
+
+/* May a result be written to @out at once? If not it goes through memory of ours: only when there
+ * is a result does it matter that @out is bad. */
+static inline bool api_is_good(const hf_fs *fs, const void *out)
+{
+    return out != NULL && !fs->check_pointers;
+}
+
+/* The end of it: with a @result of 0 copy @from to an @out that is not known to be good. */
+static inline int api_give(const hf_fs *fs, int result, void *out, const void *from, size_t size)
+{
+    return result < 0 || api_is_good(fs, out) ? result : fs_give(fs, out, from, size);
+}
+
 /* How a path is walked with these AT_ flags, where links are followed by default. */
 static inline unsigned api_walk_flags(int flags)
 {

@@ -23,13 +23,17 @@ int hf_mount(hf_fs *fs, const char *source, const char *target, const char *type
     char canonical[PATH_MAX];
     bool is_checked;
 
-    if (source == NULL || target == NULL || type == NULL) {
-        return -EFAULT;
+    int result = api_check_paths(fs, source, target);
+    if (result == 0) {
+        result = api_check_paths(fs, type, options == NULL ? "" : options);
+    }
+    if (result < 0) {
+        return result;
     }
     if (strcmp(type, "direct") != 0) {
         return -ENODEV;
     }
-    int result = (flags & ~(unsigned long)MS_RDONLY) != 0 ? -EINVAL : 0;
+    result = (flags & ~(unsigned long)MS_RDONLY) != 0 ? -EINVAL : 0;
     if (result == 0) {
         result = parse_options(options, &is_checked);
     }
@@ -47,15 +51,16 @@ int hf_mount(hf_fs *fs, const char *source, const char *target, const char *type
 
 int hf_umount2(hf_fs *fs, const char *target, int flags)
 {
-    if (target == NULL) {
-        return -EFAULT;
+    int result = api_check_path(fs, target);
+    if (result < 0) {
+        return result;
     }
     if ((flags & ~(MNT_DETACH | UMOUNT_NOFOLLOW)) != 0) {
         return -EINVAL;
     }
     const unsigned walk_flags = (flags & UMOUNT_NOFOLLOW) == 0 ? WALK_FOLLOW : 0U;
     fs_enter_with_room(fs);
-    int result = fs_unmount(fs, target, walk_flags, (flags & MNT_DETACH) != 0);
+    result = fs_unmount(fs, target, walk_flags, (flags & MNT_DETACH) != 0);
     gate_leave(&fs->gate);
     return result;
 }

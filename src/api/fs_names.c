@@ -17,10 +17,7 @@ int hf_openat(hf_fs *fs, int at, const char *path, int flags, mode_t mode)
     if (flags < 0) {
         return flags;
     }
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -41,16 +38,14 @@ int hf_fstatat(hf_fs *fs, int at, const char *path, struct stat *out, int flags)
     if ((flags & ~STAT_FLAGS) != 0) {
         return -EINVAL;
     }
-    if (path == NULL || out == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    struct stat found;
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
-    result = fs_stat(fs, at, path, api_walk_flags(flags), out);
+    result = fs_stat(fs, at, path, api_walk_flags(flags), api_is_good(fs, out) ? out : &found);
     fs_leave_path(fs);
-    return result;
+    return api_give(fs, result, out, &found, sizeof found);
 }
 
 int hf_stat(hf_fs *fs, const char *path, struct stat *out)
@@ -69,16 +64,20 @@ int hf_statx(hf_fs *fs, int at, const char *path, int flags, unsigned mask, stru
         (mask & STATX__RESERVED) != 0) {
         return -EINVAL;
     }
-    if (path == NULL || out == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    struct statx found;
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
-    result = fs_statx(fs, at, path, api_walk_flags(flags), flags & AT_STATX_SYNC_TYPE, mask, out);
+    result = fs_statx(fs,
+                      at,
+                      path,
+                      api_walk_flags(flags),
+                      flags & AT_STATX_SYNC_TYPE,
+                      mask,
+                      api_is_good(fs, out) ? out : &found);
     fs_leave_path(fs);
-    return result;
+    return api_give(fs, result, out, &found, sizeof found);
 }
 
 int hf_faccessat(hf_fs *fs, int at, const char *path, int mode, int flags)
@@ -87,10 +86,7 @@ int hf_faccessat(hf_fs *fs, int at, const char *path, int mode, int flags)
         (flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) {
         return -EINVAL;
     }
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -106,37 +102,30 @@ int hf_access(hf_fs *fs, const char *path, int mode)
 
 int hf_statfs(hf_fs *fs, const char *path, struct statfs *out)
 {
-    if (path == NULL || out == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    struct statfs found;
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
-    result = fs_statfs(fs, path, out);
+    result = fs_statfs(fs, path, api_is_good(fs, out) ? out : &found);
     fs_leave_path(fs);
-    return result;
+    return api_give(fs, result, out, &found, sizeof found);
 }
 
 int hf_fstatfs(hf_fs *fs, int fd, struct statfs *out)
 {
-    if (out == NULL) {
-        return -EFAULT;
-    }
+    struct statfs found;
     gate_enter(&fs->gate);
-    int result = fs_statfs_file(fs, fd, out);
+    int result = fs_statfs_file(fs, fd, api_is_good(fs, out) ? out : &found);
     gate_leave(&fs->gate);
-    return result;
+    return api_give(fs, result, out, &found, sizeof found);
 }
 
 /* ---- making ---- */
 
 int hf_mkdirat(hf_fs *fs, int at, const char *path, mode_t mode)
 {
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -152,10 +141,7 @@ int hf_mkdir(hf_fs *fs, const char *path, mode_t mode)
 
 int hf_mknodat(hf_fs *fs, int at, const char *path, mode_t mode, dev_t device)
 {
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -186,12 +172,9 @@ int hf_linkat(hf_fs *fs, int at, const char *path, int new_at, const char *new_p
     if ((flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) != 0) {
         return -EINVAL;
     }
-    if (path == NULL || new_path == NULL) {
-        return -EFAULT;
-    }
     const unsigned walk_flags = ((flags & AT_SYMLINK_FOLLOW) != 0 ? WALK_FOLLOW : 0U) |
                                 ((flags & AT_EMPTY_PATH) != 0 ? WALK_EMPTY : 0U);
-    int result = fs_enter_path(fs);
+    int result = api_enter_paths(fs, path, new_path);
     if (result < 0) {
         return result;
     }
@@ -207,10 +190,7 @@ int hf_link(hf_fs *fs, const char *path, const char *new_path)
 
 int hf_symlinkat(hf_fs *fs, const char *target, int at, const char *path)
 {
-    if (target == NULL || path == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    int result = api_enter_paths(fs, target, path);
     if (result < 0) {
         return result;
     }
@@ -229,10 +209,7 @@ ssize_t hf_readlinkat(hf_fs *fs, int at, const char *path, char *buffer, size_t 
     if (size == 0) {
         return -EINVAL;
     }
-    if (path == NULL || buffer == NULL) {
-        return -EFAULT;
-    }
-    ssize_t result = fs_enter_path(fs);
+    ssize_t result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }
@@ -255,10 +232,7 @@ int hf_renameat2(hf_fs *fs, int at, const char *path, int new_at, const char *ne
         flags == (RENAME_NOREPLACE | RENAME_EXCHANGE)) {
         return -EINVAL;
     }
-    if (path == NULL || new_path == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    int result = api_enter_paths(fs, path, new_path);
     if (result < 0) {
         return result;
     }
@@ -282,10 +256,7 @@ int hf_unlinkat(hf_fs *fs, int at, const char *path, int flags)
     if ((flags & ~AT_REMOVEDIR) != 0) {
         return -EINVAL;
     }
-    if (path == NULL) {
-        return -EFAULT;
-    }
-    int result = fs_enter_path(fs);
+    int result = api_enter_path(fs, path);
     if (result < 0) {
         return result;
     }

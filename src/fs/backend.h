@@ -89,8 +89,9 @@ struct backend_ops {
     off_t (*seek)(struct backend *backend, intptr_t file, off_t offset, int whence);
     /* As fallocate(). */
     int (*allocate)(struct backend *backend, intptr_t file, int mode, off_t offset, off_t length);
-    ssize_t (*copy)(struct backend *backend, intptr_t from, off_t from_offset, intptr_t to,
-                    off_t to_offset, size_t size);
+    /* As copy_file_range(), which moves both offsets; they may be the caller's, and not checked. */
+    ssize_t (*copy)(struct backend *backend, intptr_t from, off_t *from_offset, intptr_t to,
+                    off_t *to_offset, size_t size);
     int (*sync)(struct backend *backend, intptr_t file, bool data_only);
     int (*sync_all)(struct backend *backend, intptr_t file);
     /* As mmap(). */

@@ -184,8 +184,8 @@ ssize_t fs_get_path(const struct place *directory, char *buffer, size_t size)
     if (length > size) {
         return -ERANGE;
     }
-    memcpy(buffer, builder.buffer + builder.start, length);
-    return (ssize_t)length;
+    result = fs_give(directory->inode->fs, buffer, builder.buffer + builder.start, length);
+    return result < 0 ? result : (ssize_t)length;
 }
 
 ssize_t fs_get_working_directory(struct hf_fs *fs, char *buffer, size_t size)

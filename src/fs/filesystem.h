@@ -24,8 +24,11 @@
 #include "fs/descriptors.h"
 #include "fs/gate.h"
 #include "fs/mount.h"
+#include "fs/user_memory.h"
 
+#include <errno.h>
 #include <holdfast/fs.h>
+#include <string.h>
 #include <sys/vfs.h>
 
 struct hf_fs {
@@ -34,6 +37,7 @@ struct hf_fs {
     struct mounts mounts;
     struct gate gate;
     struct client_fork_hook fork_hook;
+    bool check_pointers; /* the caller's may be bad; never changes once in use */
 
     pthread_mutex_t inodes_mutex; /* the next five, nodes, parents, and references going to 0 */
     struct id_map inodes;
@@ -72,6 +76,19 @@ void fs_get_stats(struct hf_fs *fs, hf_fs_stats *out);
 
 /* Close all descriptors and free everything. No other thread uses it. */
 void fs_free(struct hf_fs *fs);
+
+/* Put a result where the caller wants it. Return: 0, -EFAULT. */
+static inline int fs_give(const struct hf_fs *fs, void *to, const void *from, size_t size)
+{
+    if (to == NULL) {
+        return -EFAULT;
+    }
+    if (fs->check_pointers) {
+        return user_memory_write(to, from, size);
+    }
+    memcpy(to, from, size);
+    return 0;
+}
 
 /*
  * The operations, with arguments that are not NULL, inside the gate. They return what the

@@ -104,7 +104,7 @@ ssize_t fs_read_link(struct hf_fs *fs, int at, const char *path, char *buffer, s
     size_t length = 0;
     if (result == 0) {
         length = strnlen(target, size);
-        memcpy(buffer, target, length);
+        result = fs_give(fs, buffer, target, length);
     }
     inode_unref(inode);
     return result < 0 ? result : (ssize_t)length;

@@ -100,6 +100,8 @@ static int read_directory(struct open_file *file, hf_dirent *out)
 {
     struct inode *directory = file->inode;
     struct inode *root;
+    hf_dirent entry;
+    hf_dirent *found = file->fs->check_pointers ? &entry : out;
 
     if (mount_get_root(file->mount, &root) < 0) {
         root = directory; /* only what `..` is called depends on it */
@@ -110,11 +112,14 @@ static int read_directory(struct open_file *file, hf_dirent *out)
     }
     result = inode_acquire(directory, HF_SHARED);
     if (result == 0) {
-        result = inode_read_entry(directory, root, file->backend_file, file->offset, out);
+        result = inode_read_entry(directory, root, file->backend_file, file->offset, found);
         result = (int)first_error(result, inode_release(directory));
     }
+    if (result > 0 && found != out && fs_give(file->fs, out, found, sizeof *found) < 0) {
+        result = -EFAULT; /* and the next call reads it again */
+    }
     if (result > 0) {
-        file->offset = out->position;
+        file->offset = found->position;
     }
     return (int)first_error(result, open_file_unlock(file, result > 0));
 }

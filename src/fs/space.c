@@ -42,7 +42,7 @@ int fs_allocate(struct hf_fs *fs, int fd, int mode, off_t offset, off_t length)
 struct copy_end {
     struct open_file *file;
     off_t *given; /* the caller's offset; NULL: that of the open file, which is locked */
-    off_t offset;
+    off_t offset; /* of the open file */
 };
 
 static int check_copy(const struct open_file *from, const struct open_file *to)
@@ -66,12 +66,17 @@ static ssize_t copy_data(struct copy_end *from, struct copy_end *to, size_t size
     if (acquired < 0) {
         return acquired;
     }
-    ssize_t done = backend->ops->copy(
-        backend, from->file->backend_file, from->offset, to->file->backend_file, to->offset, size);
-    if (done > 0) {
-        from->offset += done;
-        to->offset += done;
+    /* Where the caller's offsets are, and what is in them, is for the backend to find out. */
+    ssize_t done = backend->ops->copy(backend,
+                                      from->file->backend_file,
+                                      from->given != NULL ? from->given : &from->offset,
+                                      to->file->backend_file,
+                                      to->given != NULL ? to->given : &to->offset,
+                                      size);
+    if (done > 0 && to->given == NULL) {
         inode_grew(target, to->offset);
+    } else if (done > 0 || done == -EFAULT) {
+        inode_size_changed(target);
     }
     return first_error(done, inode_release_two(source, target));
 }
@@ -88,16 +93,21 @@ static int lock_ends(const struct copy_end *from, const struct copy_end *to)
     return to->given == NULL ? open_file_lock(to->file) : 0;
 }
 
+static void begin_end(struct copy_end *end)
+{
+    if (end->given == NULL) {
+        end->offset = end->file->offset;
+    }
+}
+
 /* Put the offset back where it came from. An open file that is both ends is unlocked once. */
-static int finish_end(struct copy_end *end, bool moved, bool unlock)
+static int finish_end(struct copy_end *end, bool unlock)
 {
     if (end->given != NULL) {
-        *end->given = moved ? end->offset : *end->given;
         return 0;
     }
-    if (moved) {
-        end->file->offset = end->offset;
-    }
+    const bool moved = end->offset != end->file->offset;
+    end->file->offset = end->offset;
     return unlock ? open_file_unlock(end->file, moved) : 0;
 }
 
@@ -119,11 +129,11 @@ static ssize_t copy(struct copy_end *from, struct copy_end *to, size_t size)
     if (result < 0) {
         return result;
     }
-    from->offset = from->given != NULL ? *from->given : from->file->offset;
-    to->offset = to->given != NULL ? *to->given : to->file->offset;
+    begin_end(from);
+    begin_end(to);
     const ssize_t done = copy_data(from, to, size);
-    int first = finish_end(from, done > 0, !same);
-    int second = finish_end(to, done > 0, true);
+    int first = finish_end(from, !same);
+    int second = finish_end(to, true);
     return first_error(done, first < 0 ? first : second);
 }
 

@@ -34,7 +34,8 @@ static ssize_t ask_backend(struct inode *inode, const char *name, void *value, s
 }
 
 /* As the system call gives it to its caller. */
-static ssize_t give(const struct xattr_request *request, const void *value, ssize_t size)
+static ssize_t give(const struct inode *inode, const struct xattr_request *request,
+                    const void *value, ssize_t size)
 {
     if (size <= 0 || request->size == 0) {
         return size;
@@ -42,11 +43,8 @@ static ssize_t give(const struct xattr_request *request, const void *value, ssiz
     if ((size_t)size > request->size) {
         return -ERANGE;
     }
-    if (request->value == NULL) {
-        return -EFAULT;
-    }
-    memcpy(request->value, value, (size_t)size);
-    return size;
+    int result = fs_give(inode->fs, request->value, value, (size_t)size);
+    return result < 0 ? result : size;
 }
 
 /* With the mutex, the inode held. */
@@ -67,7 +65,7 @@ static ssize_t look_in_cache(struct inode *inode, const struct xattr_request *re
         }
         value = buffer;
     }
-    return give(request, value, size);
+    return give(inode, request, value, size);
 }
 
 static ssize_t look(struct inode *inode, const struct xattr_request *request)
@@ -142,9 +140,6 @@ static ssize_t at_path(struct hf_fs *fs, const char *path, bool follow, xattr_op
                        const struct xattr_request *request)
 {
     struct place place;
-    if (path == NULL) {
-        return -EFAULT;
-    }
     int found = walk_to_place(fs, HF_AT_FDCWD, path, follow ? WALK_FOLLOW : 0, &place);
     if (found < 0) {
         return found;
@@ -175,21 +170,22 @@ static ssize_t at_file(struct hf_fs *fs, int fd, xattr_operation *operation,
     return result;
 }
 
-static int check_name(const char *name)
+static int check_name(const struct hf_fs *fs, const char *name)
 {
-    if (name == NULL) {
+    if (name == NULL ||
+        (fs->check_pointers && user_memory_check_string(name, XATTR_NAME_MAX + 1) < 0)) {
         return -EFAULT;
     }
     const size_t length = strnlen(name, XATTR_NAME_MAX + 1);
     return length == 0 || length > XATTR_NAME_MAX ? -ERANGE : 0;
 }
 
-static int check_new(const struct xattr_request *request)
+static int check_new(const struct hf_fs *fs, const struct xattr_request *request)
 {
     if ((request->flags & ~(XATTR_CREATE | XATTR_REPLACE)) != 0) {
         return -EINVAL;
     }
-    int result = check_name(request->name);
+    int result = check_name(fs, request->name);
     if (result == 0 && request->size > XATTR_SIZE_MAX) {
         result = -E2BIG;
     }
@@ -200,14 +196,14 @@ ssize_t fs_get_xattr(struct hf_fs *fs, const char *path, bool follow, const char
                      size_t size)
 {
     const struct xattr_request request = {.name = name, .value = value, .size = size};
-    int result = check_name(name);
+    int result = check_name(fs, name);
     return result < 0 ? result : at_path(fs, path, follow, look, &request);
 }
 
 ssize_t fs_get_xattr_of_file(struct hf_fs *fs, int fd, const char *name, void *value, size_t size)
 {
     const struct xattr_request request = {.name = name, .value = value, .size = size};
-    int result = check_name(name);
+    int result = check_name(fs, name);
     return result < 0 ? result : at_file(fs, fd, look, &request);
 }
 
@@ -216,7 +212,7 @@ int fs_set_xattr(struct hf_fs *fs, const char *path, bool follow, const char *na
 {
     const struct xattr_request request = {
         .name = name, .new_value = value, .size = size, .flags = flags, .changes = true};
-    int result = check_new(&request);
+    int result = check_new(fs, &request);
     return result < 0 ? result : (int)at_path(fs, path, follow, set, &request);
 }
 
@@ -225,7 +221,7 @@ int fs_set_xattr_of_file(struct hf_fs *fs, int fd, const char *name, const void 
 {
     const struct xattr_request request = {
         .name = name, .new_value = value, .size = size, .flags = flags, .changes = true};
-    int result = check_new(&request);
+    int result = check_new(fs, &request);
     return result < 0 ? result : (int)at_file(fs, fd, set, &request);
 }
 
@@ -244,13 +240,13 @@ ssize_t fs_list_xattrs_of_file(struct hf_fs *fs, int fd, char *names, size_t siz
 int fs_remove_xattr(struct hf_fs *fs, const char *path, bool follow, const char *name)
 {
     const struct xattr_request request = {.name = name, .changes = true};
-    int result = check_name(name);
+    int result = check_name(fs, name);
     return result < 0 ? result : (int)at_path(fs, path, follow, remove_one, &request);
 }
 
 int fs_remove_xattr_of_file(struct hf_fs *fs, int fd, const char *name)
 {
     const struct xattr_request request = {.name = name, .changes = true};
-    int result = check_name(name);
+    int result = check_name(fs, name);
     return result < 0 ? result : (int)at_file(fs, fd, remove_one, &request);
 }

@@ -99,13 +99,13 @@ int direct_allocate(struct backend *backend, intptr_t file, int mode, off_t offs
     return result < 0 ? -errno : 0;
 }
 
-ssize_t direct_copy(struct backend *backend, intptr_t from, off_t from_offset, intptr_t to,
-                    off_t to_offset, size_t size)
+ssize_t direct_copy(struct backend *backend, intptr_t from, off_t *from_offset, intptr_t to,
+                    off_t *to_offset, size_t size)
 {
     ssize_t done;
     do {
         /* It moves the offsets only if something was copied. */
-        done = copy_file_range((int)from, &from_offset, (int)to, &to_offset, size, 0);
+        done = copy_file_range((int)from, from_offset, (int)to, to_offset, size, 0);
     } while (done < 0 && errno == EINTR);
     return done < 0 ? -errno : done;
 }

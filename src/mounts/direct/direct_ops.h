@@ -22,8 +22,8 @@ int direct_create_unnamed(struct backend *backend, intptr_t directory, int flags
                           intptr_t *file);
 off_t direct_seek(struct backend *backend, intptr_t file, off_t offset, int whence);
 int direct_allocate(struct backend *backend, intptr_t file, int mode, off_t offset, off_t length);
-ssize_t direct_copy(struct backend *backend, intptr_t from, off_t from_offset, intptr_t to,
-                    off_t to_offset, size_t size);
+ssize_t direct_copy(struct backend *backend, intptr_t from, off_t *from_offset, intptr_t to,
+                    off_t *to_offset, size_t size);
 int direct_sync(struct backend *backend, intptr_t file, bool data_only);
 int direct_sync_all(struct backend *backend, intptr_t file);
 int direct_map(struct backend *backend, intptr_t file, void *address, size_t length, int protection,
