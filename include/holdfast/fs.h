@@ -146,14 +146,20 @@ HF_PUBLIC hf_fs *hf_fs_detach(hf_fs *fs);
  *         O_NOCTTY, O_ASYNC and O_LARGEFILE are accepted and have nothing to do.
  * @mode:  permissions of a new file, less the umask of @fs; else ignored
  *
- * Opens regular files and directories, and with O_PATH anything: such a descriptor is good for
- * hf_fstat(), hf_close(), hf_dup() and its like, and where a directory is asked for; all else
- * says -EBADF. O_TMPFILE makes a file without a name in the directory @path. The new open file
- * has its offset and flags to itself until it is shared by a fork.
+ * With O_PATH a descriptor is good for hf_fstat(), hf_close(), hf_dup() and its like, and where a
+ * directory is asked for; all else says -EBADF. O_TMPFILE makes a file without a name in the
+ * directory @path. The new open file has its offset and flags to itself until it is shared by a
+ * fork.
+ *
+ * Pipes and devices are the host's, and who shares the open file shares them there. As in the
+ * system calls, opening, reading and writing wait for another process without O_NONBLOCK, other
+ * threads may go on and fork meanwhile, and a signal that is handled ends the wait with -EINTR;
+ * writing to a pipe that nobody reads raises SIGPIPE. See hf_host_fd() for poll().
  *
  * Return: the lowest free descriptor of @fs; -EINVAL for flags that openat2(2) does not know or
- * combine, and for O_CREAT with O_DIRECTORY; -EMFILE; -ENXIO for a socket and -EOPNOTSUPP for a
- * pipe or device without O_PATH; or what open(2) says.
+ * combine, and for O_CREAT with O_DIRECTORY; -EMFILE; -ENXIO for a socket without O_PATH, and for
+ * the writing end of a pipe with O_NONBLOCK that nobody reads; -EOPNOTSUPP for a pipe or device on
+ * a host without /proc; or what open(2) says.
  */
 HF_PUBLIC int hf_open(hf_fs *fs, const char *path, int flags, mode_t mode);
 
@@ -395,6 +401,15 @@ HF_PUBLIC int hf_dup3(hf_fs *fs, int fd, int copy, int flags);
  */
 HF_PUBLIC int hf_fcntl(hf_fs *fs, int fd, int command, ...);
 
+/**
+ * hf_host_fd() - the host's descriptor behind an open pipe or device, for poll(2) or ioctl(2)
+ *
+ * It is closed with the open file's last descriptor, and not to be closed otherwise.
+ *
+ * Return: it; -EBADF; -EINVAL for files and directories, whose offset is not the host's.
+ */
+HF_PUBLIC int hf_host_fd(hf_fs *fs, int fd);
+
 /* ---- extended attributes ---- */
 
 /**
@@ -466,8 +481,6 @@ HF_PUBLIC int hf_mkdirat(hf_fs *fs, int at, const char *path, mode_t mode);
  * @mode:   the type, one of S_IFREG (or 0), S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK, and
  *          permissions, less the umask of @fs
  * @device: of a device, its number
- *
- * These are names with attributes: all but regular files cannot be opened, see hf_open().
  *
  * Return: 0; -EPERM for S_IFDIR, -EINVAL for another type, or what mknod(2) says.
  */

@@ -139,6 +139,14 @@ int hf_fcntl(hf_fs *fs, int fd, int command, ...)
     return result;
 }
 
+int hf_host_fd(hf_fs *fs, int fd)
+{
+    gate_enter(&fs->gate);
+    int result = fs_host_descriptor(fs, fd);
+    gate_leave(&fs->gate);
+    return result;
+}
+
 /* ---- mappings ---- */
 
 int hf_mmap(hf_fs *fs, void *address, size_t length, int protection, int flags, int fd,

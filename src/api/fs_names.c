@@ -1,6 +1,7 @@
 /* The public functions with a path in them, and those on attributes. */
 #include "api/fs_gate.h"
 #include "fs/open_flags.h"
+#include "fs/special.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,9 +22,10 @@ int hf_openat(hf_fs *fs, int at, const char *path, int flags, mode_t mode)
     if (result < 0) {
         return result;
     }
-    result = fs_open(fs, at, path, flags, mode);
+    struct special_wait *wait = NULL;
+    result = fs_open(fs, at, path, flags, mode, &wait);
     fs_leave_path(fs);
-    return result;
+    return wait == NULL ? result : special_finish_opening(wait);
 }
 
 int hf_open(hf_fs *fs, const char *path, int flags, mode_t mode)

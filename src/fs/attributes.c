@@ -274,10 +274,9 @@ int fs_truncate(struct hf_fs *fs, const char *path, off_t size)
     struct open_file *file;
     int result = fs_open_file(fs, HF_AT_FDCWD, path, O_WRONLY, 0, &file);
     if (result < 0) {
-        /* There is something, but nothing that has a size. */
-        return result == -EOPNOTSUPP || result == -ENXIO ? -EINVAL : result;
+        return result == -ENXIO ? -EINVAL : result; /* a socket has no size */
     }
-    result = truncate_file(file, size);
+    result = file->inode->type == S_IFREG ? truncate_file(file, size) : -EINVAL;
     open_file_unref(file);
     return result;
 }

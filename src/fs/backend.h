@@ -24,6 +24,8 @@ struct statfs;
 
 /* In place of a node. */
 #define BACKEND_NO_NODE ((intptr_t)-1)
+/* In place of a file: nothing is open. */
+#define BACKEND_NO_FILE ((intptr_t)-1)
 
 /* Takes one entry of a listing; a negative result ends it and becomes its result. */
 typedef int backend_entry_function(void *context, const char *name, ino_t number,
@@ -99,6 +101,24 @@ struct backend_ops {
                int flags, off_t offset, void **out);
     /* The status flags O_DIRECT and O_NOATIME. */
     int (*set_status)(struct backend *backend, intptr_t file, int flags);
+
+    /* ---- pipes and devices: their offset and status flags are the backend's ----
+     *
+     * These may wait for another process; the filesystem holds nothing meanwhile. A signal ends
+     * the wait with -EINTR. seek() takes every whence for them. */
+
+    /* As open(2) with @flags; the caller owes close(). */
+    int (*open_special)(struct backend *backend, intptr_t node, int flags, intptr_t *file);
+    /* At @offset, as preadv(2), or if that is negative as readv(2). The vectors are not checked. */
+    ssize_t (*read_special)(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                            int count, off_t offset);
+    ssize_t (*write_special)(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                             int count, off_t offset);
+    /* As F_GETFL and F_SETFL. */
+    int (*get_special_status)(struct backend *backend, intptr_t file);
+    int (*set_special_status)(struct backend *backend, intptr_t file, int flags);
+    /* A descriptor of the host, for poll(2) and its like. */
+    int (*host_descriptor)(struct backend *backend, intptr_t file);
 
     /* ---- extended attributes, as getxattr() and so on ---- */
 

@@ -3,6 +3,7 @@
 #include "fs/inode.h"
 #include "fs/open_file.h"
 #include "fs/open_flags.h"
+#include "fs/special.h"
 
 #include <errno.h>
 
@@ -80,9 +81,13 @@ int fs_duplicate_to(struct hf_fs *fs, int fd, int copy, bool close_on_exec)
 
 static int get_status(struct open_file *file)
 {
+    struct backend *backend = file->inode->backend;
     int flags = 0;
     int result = 0;
-    if (!open_file_is_path(file)) {
+    if (!open_file_is_path(file) && open_file_is_special(file)) {
+        result = backend->ops->get_special_status(backend, file->backend_file);
+        flags = result & OPEN_FILE_STATUS;
+    } else if (!open_file_is_path(file)) {
         result = open_file_get_flags(file, &flags);
     }
     return result < 0 ? result : (file->access_mode | file->open_flags | flags);
@@ -92,6 +97,10 @@ static int set_status(struct open_file *file, int flags)
 {
     struct backend *backend = file->inode->backend;
 
+    if (open_file_is_special(file)) {
+        return backend->ops->set_special_status(
+            backend, file->backend_file, flags & OPEN_FILE_STATUS);
+    }
     int result = open_file_lock(file);
     if (result < 0) {
         return result;
@@ -127,6 +136,21 @@ int fs_set_status(struct hf_fs *fs, int fd, int flags)
         return -EBADF;
     }
     int result = set_status(file, flags);
+    open_file_put(fs, fd, file);
+    return result;
+}
+
+int fs_host_descriptor(struct hf_fs *fs, int fd)
+{
+    struct open_file *file = open_file_get_opened(fs, fd);
+    if (file == NULL) {
+        return -EBADF;
+    }
+    struct backend *backend = file->inode->backend;
+    int result = -EINVAL;
+    if (open_file_is_special(file)) {
+        result = backend->ops->host_descriptor(backend, file->backend_file);
+    }
     open_file_put(fs, fd, file);
     return result;
 }

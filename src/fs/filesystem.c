@@ -4,6 +4,7 @@
 #include "fs/ids.h"
 #include "fs/inode.h"
 #include "fs/open_file.h"
+#include "fs/special.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ static void after_fork_in_child(struct client_fork_hook *hook)
 {
     mounts_use_in_child(fs_of(hook));
     gate_open_in_child(&fs_of(hook)->gate);
+    special_forget_waits(fs_of(hook));
 }
 
 int fs_new(hf_client *client, struct backend *backend, const struct fs_limits *limits,
@@ -60,6 +62,8 @@ int fs_new(hf_client *client, struct backend *backend, const struct fs_limits *l
     list_init(&fs->with_nodes);
     pthread_mutex_init(&fs->files_mutex, NULL);
     list_init(&fs->files);
+    pthread_mutex_init(&fs->waits_mutex, NULL);
+    list_init(&fs->waits);
     descriptors_init(&fs->descriptors);
     fs->fork_hook.prepare = prepare_fork;
     fs->fork_hook.parent = after_fork_in_parent;
@@ -109,6 +113,7 @@ void fs_free(struct hf_fs *fs)
     descriptors_deinit(&fs->descriptors);
     id_map_deinit(&fs->inodes);
     pthread_mutex_destroy(&fs->cwd_mutex);
+    pthread_mutex_destroy(&fs->waits_mutex);
     pthread_mutex_destroy(&fs->files_mutex);
     pthread_mutex_destroy(&fs->inodes_mutex);
     gate_deinit(&fs->gate);

@@ -11,7 +11,7 @@
  *   sync handles of other files, of two the one with the lower id first
  *   the mutex of the mounts, one of a mount
  *   an inode's mutex             one at a time
- *   fs->inodes_mutex, fs->files_mutex, fs->cwd_mutex, the mutex of the descriptors
+ *   fs->inodes_mutex, fs->files_mutex, fs->waits_mutex, fs->cwd_mutex, the mutex of the descriptors
  */
 #ifndef HF_FS_FILESYSTEM_H
 #define HF_FS_FILESYSTEM_H
@@ -52,6 +52,9 @@ struct hf_fs {
     pthread_mutex_t files_mutex; /* the next two */
     struct list files;           /* open files */
     uint64_t file_counter;       /* for their ids */
+
+    pthread_mutex_t waits_mutex; /* the next one */
+    struct list waits;           /* of threads in pipes and devices, see special.h */
 
     struct descriptors descriptors;
 
@@ -109,8 +112,13 @@ ssize_t fs_list_mounts(struct hf_fs *fs, hf_mount_info **out);
 
 /* names.c */
 struct open_file;
-int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode);
-/* Without a descriptor; the caller drops the reference. */
+struct special_wait;
+/* A pipe or device is not open yet, but *wait is set: then the caller leaves the gate, and calls
+ * special_finish_opening(). */
+int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode,
+            struct special_wait **wait);
+/* Without a descriptor; the caller drops the reference. Of a pipe or device there is no backend's
+ * file yet. */
 int fs_open_file(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode,
                  struct open_file **out);
 int fs_unlink(struct hf_fs *fs, int at, const char *path);
@@ -209,6 +217,7 @@ int fs_duplicate(struct hf_fs *fs, int fd, int minimum, bool close_on_exec);
 int fs_duplicate_to(struct hf_fs *fs, int fd, int copy, bool close_on_exec);
 int fs_get_status(struct hf_fs *fs, int fd);
 int fs_set_status(struct hf_fs *fs, int fd, int flags);
+int fs_host_descriptor(struct hf_fs *fs, int fd);
 /* What fcntl() says to a command that there is not. */
 int fs_check_control(struct hf_fs *fs, int fd);
 

@@ -95,6 +95,13 @@ static inline struct inode *inode_ref(struct inode *inode)
     return inode;
 }
 
+/* A pipe or a device, with data that is not the inode's, and times that follow that data; or a
+ * socket. */
+static inline bool inode_is_special(const struct inode *inode)
+{
+    return inode->type != S_IFREG && inode->type != S_IFDIR && inode->type != S_IFLNK;
+}
+
 /* @inode may be NULL. Return: NULL. */
 struct inode *inode_unref(struct inode *inode);
 

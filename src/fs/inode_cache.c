@@ -119,12 +119,13 @@ void inode_told_attributes(struct inode *inode, const struct stat *attributes)
 static int get_attributes(struct inode *inode, const struct finder *finder, struct stat *out)
 {
     const uint64_t epoch = hf_sync_epoch(inode->handle);
-    if (has_attributes(inode, epoch, memory_order_acquire) && !inode_is_checked(inode)) {
+    const bool is_believed = !inode_is_checked(inode) && !inode_is_special(inode);
+    if (has_attributes(inode, epoch, memory_order_acquire) && is_believed) {
         *out = inode->attributes;
         return 0;
     }
     int result = ask_for_attributes(inode, finder, out);
-    if (result == 0 && !inode_is_checked(inode)) {
+    if (result == 0 && is_believed) {
         inode_told_attributes(inode, out);
     }
     return result;

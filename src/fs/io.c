@@ -5,6 +5,7 @@
 #include "fs/io.h"
 
 #include "fs/filesystem.h"
+#include "fs/special.h"
 
 #include <errno.h>
 
@@ -110,7 +111,7 @@ static ssize_t write_and_move(struct open_file *file, const struct io_data *data
 
 /* ---- at a place ---- */
 
-/* In place of an offset: the open file's own. */
+/* In place of an offset: the open file's own. What is special knows it too. */
 #define AT_OFFSET ((off_t)-1)
 
 /* At @at, or at the open file's offset, which moves. */
@@ -125,6 +126,10 @@ static ssize_t read_file(struct hf_fs *fs, int fd, const struct io_data *data, o
         result = -EBADF;
     } else if (!data->is_vectors && file->inode->type == S_IFDIR) {
         result = -EISDIR;
+    } else if (open_file_is_special(file)) {
+        const struct iovec vector = {.iov_base = data->to, .iov_len = data->size};
+        result = data->is_vectors ? special_read(fs, fd, file, data->vectors, data->count, at)
+                                  : special_read(fs, fd, file, &vector, 1, at);
     } else if (!is_empty(data)) {
         result = at == AT_OFFSET ? read_and_move(file, data) : read_data(file, data, at);
     }
@@ -148,6 +153,10 @@ static ssize_t write_file(struct hf_fs *fs, int fd, const struct io_data *data, 
     ssize_t result = 0;
     if (!open_file_is_for(file, O_WRONLY)) {
         result = -EBADF;
+    } else if (open_file_is_special(file)) {
+        const struct iovec vector = {.iov_base = data->to, .iov_len = data->size};
+        result = data->is_vectors ? special_write(fs, fd, file, data->vectors, data->count, at)
+                                  : special_write(fs, fd, file, &vector, 1, at);
     } else if (!is_empty(data)) {
         result = at == AT_OFFSET ? write_and_move(file, data) : write_in_place(file, data, at);
     }

@@ -8,6 +8,7 @@
 #include "fs/inode.h"
 #include "fs/open_file.h"
 #include "fs/open_flags.h"
+#include "fs/special.h"
 #include "fs/walk.h"
 
 #include <errno.h>
@@ -37,7 +38,7 @@ static int check_type(const struct inode *inode, int flags, bool must_be_directo
     if (inode->type == S_IFLNK) {
         return -ELOOP;
     }
-    return inode->type == S_IFSOCK ? -ENXIO : -EOPNOTSUPP;
+    return inode->type == S_IFSOCK ? -ENXIO : 0;
 }
 
 /* It may be opened so but for its mount. What the permissions forbid is found first, unless the
@@ -70,13 +71,13 @@ static int open_file_of(struct inode *directory, const char *name, struct inode 
 }
 
 /* Open @name in @directory, which is @inode. The caller holds @directory. With O_PATH there is
- * nothing to open: the backend let us find it. */
+ * nothing to open: the backend let us find it; and what may take a while is opened later. */
 static int open_at_backend(struct inode *directory, const char *name, struct inode *inode,
                            int flags, intptr_t *backend_file)
 {
     const int backend_flags =
         (flags & OPEN_BACKEND_FLAGS) | (inode->type == S_IFDIR ? O_DIRECTORY : 0);
-    if ((flags & O_PATH) != 0) {
+    if ((flags & O_PATH) != 0 || inode_is_special(inode)) {
         return 0;
     }
     if ((flags & O_TRUNC) == 0) {
@@ -125,9 +126,9 @@ static int create(struct walk *walk, int flags, mode_t mode, struct inode **inod
 struct opening {
     int flags;
     mode_t mode;
-    struct place place; /* found or made; a reference */
-    intptr_t backend_file;
-    bool is_link; /* nothing is open: follow it */
+    struct place place;    /* found or made; a reference */
+    intptr_t backend_file; /* BACKEND_NO_FILE: nothing is open */
+    bool is_link;          /* nothing is open: follow it */
 };
 
 /* Is a link as the last component followed? */
@@ -156,7 +157,7 @@ static int find_last(const struct walk *walk, struct opening *opening)
         return result;
     }
     opening->is_link = (*inode)->type == S_IFLNK && follows(flags, walk->must_be_directory);
-    if (opening->is_link && !with_node) {
+    if ((opening->is_link || inode_is_special(*inode)) && !with_node) {
         inode_unref(*inode);
         result = inode_lookup(directory, walk->name, walk->name_length, inode);
     }
@@ -217,7 +218,7 @@ static int open_held(struct walk *walk, struct opening *opening, bool *held)
 
 static void opening_undo(struct opening *opening)
 {
-    if (!opening->is_link && (opening->flags & O_PATH) == 0) {
+    if (opening->backend_file != BACKEND_NO_FILE) {
         inode_close_file(opening->place.inode, opening->backend_file);
     }
     opening->place.inode = inode_unref(opening->place.inode);
@@ -316,7 +317,8 @@ static int open_named(struct hf_fs *fs, int at, const char *path, struct opening
 int fs_open_file(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode,
                  struct open_file **out)
 {
-    struct opening opening = {.flags = flags, .mode = fs_masked(fs, mode)};
+    struct opening opening = {
+        .flags = flags, .mode = fs_masked(fs, mode), .backend_file = BACKEND_NO_FILE};
 
     int result = (flags & OPEN_UNNAMED) != 0 ? open_unnamed(fs, at, path, &opening)
                                              : open_named(fs, at, path, &opening);
@@ -326,7 +328,8 @@ int fs_open_file(struct hf_fs *fs, int at, const char *path, int flags, mode_t m
     return open_file_new(fs, &opening.place, opening.backend_file, flags, out);
 }
 
-int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode)
+int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode,
+            struct special_wait **wait)
 {
     struct open_file *file;
     int fd = descriptors_reserve(&fs->descriptors, 0);
@@ -334,6 +337,13 @@ int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode)
         return fd;
     }
     int result = fs_open_file(fs, at, path, flags, mode, &file);
+    if (result == 0 && !open_file_is_path(file) && open_file_is_special(file)) {
+        result = special_start_opening(file, fd, flags, wait);
+        if (result == 0) {
+            return 0;
+        }
+        open_file_unref(file);
+    }
     if (result < 0) {
         descriptors_cancel(&fs->descriptors, fd);
         return result;

@@ -3,6 +3,7 @@
 #include "fs/filesystem.h"
 #include "fs/ids.h"
 #include "fs/inode.h"
+#include "fs/special.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -39,7 +40,7 @@ int open_file_new(struct hf_fs *fs, const struct place *place, intptr_t backend_
     struct open_file *file = calloc(1, sizeof *file);
     int result = file == NULL ? -ENOMEM : mount_use(place->mount);
     if (result < 0) {
-        if ((flags & O_PATH) == 0) {
+        if (backend_file != BACKEND_NO_FILE) {
             inode_close_file(inode, backend_file);
         }
         inode_unref(inode);
@@ -78,7 +79,7 @@ void open_file_drop(struct open_file *file, uint64_t references)
     list_remove(&file->link);
     pthread_mutex_unlock(&file->fs->files_mutex);
     hf_sync_close(file->handle);
-    if (!open_file_is_path(file)) {
+    if (file->backend_file != BACKEND_NO_FILE) {
         inode_close_file(file->inode, file->backend_file);
     }
     inode_unref(file->inode);
@@ -293,7 +294,7 @@ int open_files_share(struct hf_fs *fs)
     pthread_mutex_lock(&fs->files_mutex);
     for (struct list *link = fs->files.next; link != &fs->files && result == 0; link = link->next) {
         struct open_file *file = list_entry(link, struct open_file, link);
-        if (file->handle == NULL && !open_file_is_path(file)) {
+        if (file->handle == NULL && !open_file_is_path(file) && !open_file_is_special(file)) {
             result = share(file);
         }
     }

@@ -38,7 +38,7 @@ struct open_file {
     _Atomic uint64_t references; /* DESCRIPTOR_REFERENCES for each descriptor, and others */
     struct mount *mount;         /* that it was opened in; used */
     struct inode *inode;         /* a reference */
-    intptr_t backend_file;       /* nothing with O_PATH */
+    intptr_t backend_file;       /* BACKEND_NO_FILE with O_PATH */
     int access_mode;             /* O_RDONLY, O_WRONLY, O_RDWR, or 3 for neither */
     int open_flags;              /* what else F_GETFL tells and nothing changes, as O_PATH */
     pthread_mutex_t mutex;       /* PRIVATE: covers the offset, and changing the flags */

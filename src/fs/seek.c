@@ -1,6 +1,7 @@
 /* The offset of open files, and reading directories, where it is the position. */
 #include "fs/filesystem.h"
 #include "fs/io.h"
+#include "fs/special.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -87,7 +88,11 @@ off_t fs_seek(struct hf_fs *fs, int fd, off_t offset, int whence)
     }
     const bool is_for_data = whence == SEEK_END || whence == SEEK_DATA || whence == SEEK_HOLE;
     off_t result = -EINVAL;
-    if (whence == SEEK_SET || whence == SEEK_CUR || (is_for_data && file->inode->type != S_IFDIR)) {
+    if (open_file_is_special(file)) {
+        struct backend *backend = file->inode->backend;
+        result = backend->ops->seek(backend, file->backend_file, offset, whence);
+    } else if (whence == SEEK_SET || whence == SEEK_CUR ||
+               (is_for_data && file->inode->type != S_IFDIR)) {
         result = seek(file, offset, whence);
     }
     open_file_put(fs, fd, file);

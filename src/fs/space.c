@@ -4,6 +4,7 @@
  */
 #include "fs/filesystem.h"
 #include "fs/io.h"
+#include "fs/special.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -49,6 +50,9 @@ static int check_copy(const struct open_file *from, const struct open_file *to)
 {
     if (from->inode->type == S_IFDIR || to->inode->type == S_IFDIR) {
         return -EISDIR;
+    }
+    if (open_file_is_special(from) || open_file_is_special(to)) {
+        return -EINVAL;
     }
     if (!open_file_is_for(from, O_RDONLY) || !open_file_is_for(to, O_WRONLY)) {
         return -EBADF;

@@ -30,6 +30,16 @@ int direct_map(struct backend *backend, intptr_t file, void *address, size_t len
                int flags, off_t offset, void **out);
 int direct_set_status(struct backend *backend, intptr_t file, int flags);
 
+/* direct_special.c */
+int direct_open_special(struct backend *backend, intptr_t node, int flags, intptr_t *file);
+ssize_t direct_read_special(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                            int count, off_t offset);
+ssize_t direct_write_special(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                             int count, off_t offset);
+int direct_get_special_status(struct backend *backend, intptr_t file);
+int direct_set_special_status(struct backend *backend, intptr_t file, int flags);
+int direct_host_descriptor(struct backend *backend, intptr_t file);
+
 /* direct_xattr.c */
 ssize_t direct_get_xattr(struct backend *backend, intptr_t node, const char *name, void *value,
                          size_t size);
