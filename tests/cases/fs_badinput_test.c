@@ -204,13 +204,15 @@ static void play(fs_world_act *act)
     fs_world_deinit(&world);
 }
 
-/* ---- pointers, descriptors, flags ---- */
+/* ---- pointers, descriptors, flags ----
+ *
+ * All of it is done twice: what the caches keep open is the same after both times. */
 
 static void try_pointers(struct fs_world *world, hf_fs *fs, bool checked)
 {
     struct badinput bad;
     begin(&bad, world, fs);
-    compare_trees(&bad, world); /* which brings into the cache what there is */
+    badinput_try_pointers(&bad, checked);
     const int descriptors = test_count_descriptors();
     badinput_try_pointers(&bad, checked);
     CHECK_EQUAL(test_count_descriptors(), descriptors);
@@ -253,23 +255,33 @@ static void act_use_no_descriptors(struct fs_world *world, void *argument)
     config.root = world->root;
     CHECK_EQUAL(hf_fs_attach(world->client, &config, &other), 0);
     begin(&bad, world, world->fs);
-    compare_trees(&bad, world);
     while (foreign <= bad.ours_directory) {
         foreign = hf_open(other, "file", O_RDONLY, 0);
         CHECK(foreign >= 0);
     }
     const int closed = hf_open(world->fs, "file", O_RDWR, 0);
     CHECK_EQUAL(hf_close(world->fs, closed), 0);
-    const int descriptors = test_count_descriptors();
-    badinput_try_descriptors(&bad, closed, "closed");
-    badinput_try_descriptors(&bad, foreign, "of another hf_fs");
-    badinput_try_descriptors(&bad, bad.theirs_directory, "of the host");
-    badinput_try_descriptors(&bad, -1, "-1");
-    badinput_try_descriptors(&bad, INT_MIN, "the lowest number");
-    badinput_try_descriptors(&bad, INT_MAX, "the highest number");
-    badinput_try_descriptors(&bad, HF_FS_DESCRIPTORS_MAX - 1, "the highest descriptor");
-    badinput_try_descriptors(&bad, HF_FS_DESCRIPTORS_MAX, "one more than the highest descriptor");
-    badinput_try_descriptors(&bad, AT_FDCWD, "AT_FDCWD");
+    const struct {
+        int fd;
+        const char *how;
+    } none[] = {
+        {closed, "closed"},
+        {foreign, "of another hf_fs"},
+        {bad.theirs_directory, "of the host"},
+        {-1, "-1"},
+        {INT_MIN, "the lowest number"},
+        {INT_MAX, "the highest number"},
+        {HF_FS_DESCRIPTORS_MAX - 1, "the highest descriptor"},
+        {HF_FS_DESCRIPTORS_MAX, "one more than the highest descriptor"},
+        {AT_FDCWD, "AT_FDCWD"},
+    };
+    int descriptors = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        descriptors = test_count_descriptors();
+        for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+            badinput_try_descriptors(&bad, none[i].fd, none[i].how);
+        }
+    }
     CHECK_EQUAL(test_count_descriptors(), descriptors);
     CHECK_EQUAL(hf_read(other, foreign, &(char){0}, 1), 1);
     end(&bad, world);
@@ -285,7 +297,7 @@ static void act_give_wrong_flags(struct fs_world *world, void *argument)
 {
     struct badinput bad;
     begin(&bad, world, world->fs);
-    compare_trees(&bad, world);
+    badinput_try_flags(&bad);
     const int descriptors = test_count_descriptors();
     badinput_try_flags(&bad);
     CHECK_EQUAL(test_count_descriptors(), descriptors);
