@@ -514,7 +514,8 @@ HF_PUBLIC int hf_renameat(hf_fs *fs, int at, const char *path, int new_at, const
 /**
  * hf_renameat2() - as hf_renameat()
  * @flags: RENAME_NOREPLACE: -EEXIST when there is something to replace; RENAME_EXCHANGE: both
- *         are there and get each other's name
+ *         are there and get each other's name; RENAME_WHITEOUT: a whiteout, which is a device with
+ *         the number 0, takes the name that was given up, if the host's filesystem has them
  */
 HF_PUBLIC int hf_renameat2(hf_fs *fs, int at, const char *path, int new_at, const char *new_path,
                            unsigned flags);
@@ -639,6 +640,9 @@ HF_PUBLIC ssize_t hf_getcwd(hf_fs *fs, char *buffer, size_t size);
 
 /**
  * hf_umask() - set which permissions new files do not get; at first it is the process's umask
+ *
+ * As on Linux, in a directory with a default access list that list decides, and the umask does not
+ * count.
  *
  * Calling umask() later makes no difference to @fs.
  *

@@ -230,8 +230,8 @@ ssize_t hf_readlink(hf_fs *fs, const char *path, char *buffer, size_t size)
 int hf_renameat2(hf_fs *fs, int at, const char *path, int new_at, const char *new_path,
                  unsigned flags)
 {
-    if ((flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0 ||
-        flags == (RENAME_NOREPLACE | RENAME_EXCHANGE)) {
+    if ((flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0 ||
+        ((flags & RENAME_EXCHANGE) != 0 && flags != RENAME_EXCHANGE)) {
         return -EINVAL;
     }
     int result = api_enter_paths(fs, path, new_path);

@@ -74,6 +74,10 @@ struct backend_ops {
     /* Writes all of it unless the backend has no room: then what fitted, if anything. */
     ssize_t (*write)(struct backend *backend, intptr_t file, const void *buffer, size_t size,
                      off_t offset);
+    /* At the end that the file has at that moment, whoever else writes it; *end: the end then. Used
+     * where others change the files behind our back. */
+    ssize_t (*append)(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                      int count, off_t *end);
     int (*truncate)(struct backend *backend, intptr_t file, off_t size);
 
     /* ---- data ---- */
@@ -142,13 +146,15 @@ struct backend_ops {
                         const char *target);
     /* One more name for @node. */
     int (*link)(struct backend *backend, intptr_t node, intptr_t directory, const char *name);
-    /* As renameat2(2); @flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */
+    /* As renameat2(2), with its flags. */
     int (*rename)(struct backend *backend, intptr_t directory, const char *name,
                   intptr_t new_directory, const char *new_name, unsigned flags);
 
     /* ---- attributes; @node may be of any type ---- */
 
     int (*set_mode)(struct backend *backend, intptr_t node, mode_t mode);
+    /* Does a default access list of the directory take the place of the umask? */
+    bool (*has_default_access)(struct backend *backend, intptr_t directory);
     /* @node was just made in @directory, with fewer permissions than was asked for: set @mode,
      * if they were lost to something that the filesystem does by itself, as the umask. */
     void (*restore_mode)(struct backend *backend, intptr_t directory, intptr_t node, mode_t mode);

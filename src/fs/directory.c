@@ -116,6 +116,7 @@ void directory_flush(struct directory *directory)
     directory->epoch = 0;
     directory->complete = false;
     directory->searchable = false;
+    directory->access_known = false;
 }
 
 void directory_validate(struct directory *directory, uint64_t epoch)

@@ -52,6 +52,8 @@ struct directory {
     bool complete;       /* every entry there is has a dentry */
     ino_t parent_number; /* while complete: what `..` is at the backend */
     bool searchable;     /* the backend has let us search it */
+    bool access_known;   /* whether it has a default access list, */
+    bool default_access; /* as this says */
     bool numbers_unsure; /* a listing's number was not that of the file */
     bool recently_used;  /* the listing, or what is absent, since the last trim */
     bool index_valid;    /* the order has all dentries but ABSENT ones */

@@ -242,6 +242,10 @@ int inode_entry_made(struct inode *directory, const char *name, mode_t mode, str
 int inode_entry_created(struct inode *directory, const char *name, mode_t mode, intptr_t file,
                         struct inode **child);
 
+/* What is left of @mode for something new in @directory, which the caller holds: the umask takes
+ * its part, unless a default access list is in its place. */
+mode_t inode_mode_of_new(struct inode *directory, mode_t mode);
+
 /* @inode was just made in @directory, has the mode @made and is open as @file: give it the
  * permissions that were asked for with @mode, if it was the process's umask that took them. */
 void inode_restore_mode(struct inode *directory, struct inode *inode, intptr_t file, mode_t mode,

@@ -263,6 +263,26 @@ int inode_stat_entry(struct inode *directory, const char *name, size_t length, b
 
 /* ---- entries that change; the caller holds the directory EXCLUSIVE ---- */
 
+mode_t inode_mode_of_new(struct inode *directory, mode_t mode)
+{
+    struct backend *backend = directory->backend;
+    struct directory *entries = directory->entries;
+    const mode_t masked = fs_masked(directory->fs, mode);
+    if (masked == mode) {
+        return mode;
+    }
+    pthread_mutex_lock(&directory->mutex);
+    validate(directory);
+    if (!entries->access_known || inode_is_checked(directory)) {
+        entries->default_access =
+            backend->ops->has_default_access(backend, directory->backend_node);
+        entries->access_known = true;
+    }
+    const bool is_masked = !entries->default_access;
+    pthread_mutex_unlock(&directory->mutex);
+    return is_masked ? masked : mode;
+}
+
 /* @inode was just made in @directory, and has the mode @made and a node. */
 static void restore_mode(const struct inode *directory, const struct inode *inode, mode_t mode,
                          mode_t made)

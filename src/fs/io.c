@@ -58,6 +58,23 @@ static ssize_t write_at_backend(struct open_file *file, const struct io_data *da
         backend, file->backend_file, data->vectors, data->count, offset);
 }
 
+/* Others write to the file too, so that only the backend can tell where the end is. */
+static ssize_t append_at_backend(struct open_file *file, const struct io_data *data, off_t *offset)
+{
+    struct backend *backend = file->inode->backend;
+    const struct iovec vector = {.iov_base = data->to, .iov_len = data->size};
+    off_t end;
+    ssize_t done = backend->ops->append(backend,
+                                        file->backend_file,
+                                        data->is_vectors ? data->vectors : &vector,
+                                        data->is_vectors ? data->count : 1,
+                                        &end);
+    if (done > 0) {
+        *offset = end - done;
+    }
+    return done;
+}
+
 /* Write at *offset, or with O_APPEND in @flags at the end: then *offset says where that was. */
 static ssize_t write_data(struct open_file *file, int flags, const struct io_data *data,
                           off_t *offset)
@@ -68,11 +85,15 @@ static ssize_t write_data(struct open_file *file, int flags, const struct io_dat
         return acquired;
     }
     ssize_t done = 0;
-    if ((flags & O_APPEND) != 0) {
-        done = inode_get_size(inode, file->backend_file, offset);
-    }
-    if (done == 0) {
-        done = write_at_backend(file, data, *offset);
+    if ((flags & O_APPEND) != 0 && inode_is_checked(inode)) {
+        done = append_at_backend(file, data, offset);
+    } else {
+        if ((flags & O_APPEND) != 0) {
+            done = inode_get_size(inode, file->backend_file, offset);
+        }
+        if (done == 0) {
+            done = write_at_backend(file, data, *offset);
+        }
     }
     if (done > 0) {
         inode_grew(inode, *offset + done);

@@ -49,7 +49,7 @@ int make_entry(struct hf_fs *fs, int at, const char *path, bool slashes, make_fu
 /* ---- mkdir and mknod ---- */
 
 struct new_node {
-    mode_t mode; /* less the umask */
+    mode_t mode; /* that was asked for */
     dev_t device;
 };
 
@@ -67,17 +67,17 @@ static int make_directory(const struct walk *walk, const void *context)
     const struct new_node *new_node = context;
     struct inode *directory = walk->directory;
     struct backend *backend = directory->backend;
-    int result =
-        backend->ops->make_directory(backend, directory->backend_node, walk->name, new_node->mode);
+    const mode_t mode = inode_mode_of_new(directory, new_node->mode);
+    int result = backend->ops->make_directory(backend, directory->backend_node, walk->name, mode);
     if (result == 0) {
-        entry_made(directory, walk->name, new_node->mode);
+        entry_made(directory, walk->name, mode);
     }
     return result;
 }
 
 int fs_make_directory(struct hf_fs *fs, int at, const char *path, mode_t mode)
 {
-    const struct new_node new_node = {.mode = fs_masked(fs, mode)};
+    const struct new_node new_node = {.mode = mode};
     return make_entry(fs, at, path, true, make_directory, &new_node);
 }
 
@@ -86,17 +86,18 @@ static int make_node(const struct walk *walk, const void *context)
     const struct new_node *new_node = context;
     struct inode *directory = walk->directory;
     struct backend *backend = directory->backend;
+    const mode_t mode = inode_mode_of_new(directory, new_node->mode);
     int result = backend->ops->make_node(
-        backend, directory->backend_node, walk->name, new_node->mode, new_node->device);
+        backend, directory->backend_node, walk->name, mode, new_node->device);
     if (result == 0) {
-        entry_made(directory, walk->name, new_node->mode);
+        entry_made(directory, walk->name, mode);
     }
     return result;
 }
 
 int fs_make_node(struct hf_fs *fs, int at, const char *path, mode_t mode, dev_t device)
 {
-    const struct new_node new_node = {.mode = fs_masked(fs, mode), .device = device};
+    const struct new_node new_node = {.mode = mode, .device = device};
     switch (mode & S_IFMT) {
     case 0:
     case S_IFREG:

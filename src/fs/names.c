@@ -107,6 +107,7 @@ static int create(struct walk *walk, int flags, mode_t mode, struct inode **inod
     struct backend *backend = directory->backend;
 
     const int backend_flags = flags & OPEN_BACKEND_FLAGS & ~O_TRUNC;
+    mode = inode_mode_of_new(directory, mode);
     int result = backend->ops->create(
         backend, directory->backend_node, walk->name, backend_flags, mode, backend_file);
     if (result < 0) {
@@ -125,7 +126,7 @@ static int create(struct walk *walk, int flags, mode_t mode, struct inode **inod
 
 struct opening {
     int flags;
-    mode_t mode;
+    mode_t mode;           /* that was asked for */
     struct place place;    /* found or made; a reference */
     intptr_t backend_file; /* BACKEND_NO_FILE: nothing is open */
     bool is_link;          /* nothing is open: follow it */
@@ -257,6 +258,9 @@ static int make_unnamed(struct inode *directory, struct opening *opening)
     struct inode **inode = &opening->place.inode;
     struct stat made;
 
+    if (!backend->ops->has_default_access(backend, directory->backend_node)) {
+        opening->mode = fs_masked(directory->fs, opening->mode);
+    }
     int result = backend->ops->create_unnamed(backend,
                                               directory->backend_node,
                                               opening->flags & (OPEN_BACKEND_FLAGS | O_EXCL),
@@ -317,8 +321,7 @@ static int open_named(struct hf_fs *fs, int at, const char *path, struct opening
 int fs_open_file(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode,
                  struct open_file **out)
 {
-    struct opening opening = {
-        .flags = flags, .mode = fs_masked(fs, mode), .backend_file = BACKEND_NO_FILE};
+    struct opening opening = {.flags = flags, .mode = mode, .backend_file = BACKEND_NO_FILE};
 
     int result = (flags & OPEN_UNNAMED) != 0 ? open_unnamed(fs, at, path, &opening)
                                              : open_named(fs, at, path, &opening);

@@ -172,6 +172,8 @@ static void update_caches(struct renaming *renaming, bool target_is_gone)
     inode_attributes_changed(source);
     if (exchange) {
         inode_entry_set(from, renaming->from.name, target);
+    } else if ((renaming->flags & RENAME_WHITEOUT) != 0) {
+        inode_entry_unknown(from, renaming->from.name); /* something new */
     } else {
         inode_entry_removed(from, renaming->from.name);
     }

@@ -46,11 +46,15 @@ int direct_set_mode(struct backend *backend, intptr_t node, mode_t mode)
     return result_of(chmod(path.text, mode));
 }
 
+bool direct_has_default_access(struct backend *backend, intptr_t directory)
+{
+    const struct direct_path path = direct_path_of(directory);
+    return getxattr(path.text, "system.posix_acl_default", NULL, 0) >= 0;
+}
+
 void direct_restore_mode(struct backend *backend, intptr_t directory, intptr_t node, mode_t mode)
 {
-    /* A default ACL of the directory takes the place of the umask: then it is meant to be so. */
-    const struct direct_path path = direct_path_of(directory);
-    if (getxattr(path.text, "system.posix_acl_default", NULL, 0) < 0) {
+    if (!direct_has_default_access(backend, directory)) {
         direct_set_mode(backend, node, mode);
     }
 }

@@ -13,6 +13,8 @@ ssize_t direct_read(struct backend *backend, intptr_t file, void *buffer, size_t
                     off_t offset);
 ssize_t direct_write(struct backend *backend, intptr_t file, const void *buffer, size_t size,
                      off_t offset);
+ssize_t direct_append(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                      int count, off_t *end);
 int direct_truncate(struct backend *backend, intptr_t file, off_t size);
 ssize_t direct_read_vectors(struct backend *backend, intptr_t file, const struct iovec *vectors,
                             int count, off_t offset);
@@ -66,6 +68,7 @@ int direct_remove_directory(struct backend *backend, intptr_t directory, const c
 /* direct_attributes.c */
 int direct_get_attributes(struct backend *backend, intptr_t node, struct stat *attributes);
 int direct_set_mode(struct backend *backend, intptr_t node, mode_t mode);
+bool direct_has_default_access(struct backend *backend, intptr_t directory);
 void direct_restore_mode(struct backend *backend, intptr_t directory, intptr_t node, mode_t mode);
 int direct_set_owner(struct backend *backend, intptr_t node, uid_t owner, gid_t group);
 int direct_set_times(struct backend *backend, intptr_t node, const struct timespec times[2]);
