@@ -9,11 +9,11 @@
 
 static void keep_line(void *context, hf_log_level level, const char *line)
 {
-    struct test_server *test = context;
-    pthread_mutex_lock(&test->mutex);
-    char *room = test->log[test->log_count++ % TEST_LOG_LINES];
-    snprintf(room, sizeof(test->log[0]), "%s", line);
-    pthread_mutex_unlock(&test->mutex);
+    struct test_log *log = context;
+    pthread_mutex_lock(&log->mutex);
+    char *room = log->lines[log->count++ % TEST_LOG_LINES];
+    snprintf(room, sizeof(log->lines[0]), "%s", line);
+    pthread_mutex_unlock(&log->mutex);
 }
 
 int test_count_descriptors(void)
@@ -39,7 +39,9 @@ static void warm_up(void)
 void test_server_init(struct test_server *test)
 {
     memset(test, 0, sizeof(*test));
-    pthread_mutex_init(&test->mutex, NULL);
+    test->log = calloc(1, sizeof *test->log);
+    assert_non_null(test->log);
+    pthread_mutex_init(&test->log->mutex, NULL);
     warm_up();
     test->descriptors_before = test_count_descriptors();
     assert_int_equal(folder_make(test->folder), 0);
@@ -49,7 +51,7 @@ void test_server_init(struct test_server *test)
     test->config.listen = test->address;
     test->config.log_level = HF_LOG_INFO;
     test->config.log = keep_line;
-    test->config.log_context = test;
+    test->config.log_context = test->log;
 }
 
 void test_server_new(struct test_server *test)
@@ -68,17 +70,18 @@ void test_server_deinit(struct test_server *test)
     test->server = hf_server_free(test->server);
     assert_int_equal(folder_remove(test->folder), 0); /* both files are gone */
     assert_int_equal(test_count_descriptors(), test->descriptors_before);
-    pthread_mutex_destroy(&test->mutex);
+    pthread_mutex_destroy(&test->log->mutex);
+    free(test->log);
 }
 
 bool test_server_logged(struct test_server *test, const char *part)
 {
     bool found = false;
-    pthread_mutex_lock(&test->mutex);
-    for (size_t i = 0; i < TEST_LOG_LINES && i < test->log_count; i++) {
-        found = found || strstr(test->log[i], part) != NULL;
+    pthread_mutex_lock(&test->log->mutex);
+    for (size_t i = 0; i < TEST_LOG_LINES && i < test->log->count; i++) {
+        found = found || strstr(test->log->lines[i], part) != NULL;
     }
-    pthread_mutex_unlock(&test->mutex);
+    pthread_mutex_unlock(&test->log->mutex);
     return found;
 }
 
@@ -92,11 +95,11 @@ void test_server_expect_log(struct test_server *test, const char *format, ...)
     if (test_server_logged(test, part)) {
         return;
     }
-    pthread_mutex_lock(&test->mutex);
-    for (size_t i = 0; i < TEST_LOG_LINES && i < test->log_count; i++) {
-        print_message("# log: %s\n", test->log[i]);
+    pthread_mutex_lock(&test->log->mutex);
+    for (size_t i = 0; i < TEST_LOG_LINES && i < test->log->count; i++) {
+        print_message("# log: %s\n", test->log->lines[i]);
     }
-    pthread_mutex_unlock(&test->mutex);
+    pthread_mutex_unlock(&test->log->mutex);
     fail_msg("not logged: %s", part);
 }
 

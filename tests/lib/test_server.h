@@ -13,6 +13,14 @@
 
 #define TEST_LOG_LINES 256
 
+/* What the server's thread writes. It is not on the stack of a test, which may fail and leave the
+ * server running. */
+struct test_log {
+    pthread_mutex_t mutex;
+    char lines[TEST_LOG_LINES][256]; /* the last ones */
+    size_t count;
+};
+
 struct test_server {
     hf_server_config config; /* change it between init and start */
     hf_server *server;
@@ -20,9 +28,7 @@ struct test_server {
     char path[80];
     char address[96];
     int descriptors_before;
-    pthread_mutex_t mutex;
-    char log[TEST_LOG_LINES][256]; /* under mutex: the last lines */
-    size_t log_count;              /* under mutex */
+    struct test_log *log;
 };
 
 /* Make the folder and a configuration that listens in it, at log level INFO. */
