@@ -18,15 +18,11 @@
  * in their names are given. `..` at the root is the root, a symbolic link with an absolute
  * target starts at the root of the filesystem, and no path leads out of it.
  *
- * A NULL pointer is refused with -EFAULT wherever Linux does so. Of other bad pointers the buffers,
- * vectors, offsets, times, and new values of extended attributes that go to the system call of the
- * host are refused by it. Paths, names, and the places for results that are answered from the
- * cache are read and written in this process, and have to be right, as for strlen() and memcpy();
- * Linux does no other with the calls that it answers without entering the kernel, see vdso(7): a
- * clock_gettime() with a bad pointer ends the process. Who passes on pointers of others unseen, as
- * a libc for foreign programs does, sets check_pointers in hf_fs_config: then the kernel is asked
- * about these too, by one or two system calls for each, and every bad pointer is -EFAULT. Pointers
- * to what is of this interface alone, as hf_fs and the @out of hf_mmap(), are never checked.
+ * A NULL pointer is refused with -EFAULT wherever Linux does so. Of other bad pointers the host
+ * refuses what its system calls get: buffers, vectors, offsets, times. Paths, names and places for
+ * what is cached are used in this process and have to be right, as for strlen(), memcpy() and the
+ * calls of the vdso(7). Who passes on others' pointers unseen sets check_pointers in hf_fs_config:
+ * all but those that only this interface has, as the @out of hf_mmap(), are checked then.
  *
  * After fork() or hf_fork() the child has the same descriptors, and shares their offsets with
  * its parent as POSIX says. It has the same working directory and umask, of its own from then
@@ -117,9 +113,9 @@ typedef struct hf_dirent {
  * where it stays as long as the server runs; the others name the same directory or none.
  *
  * Return: 0; -EINVAL (config), -ENOENT, -ENOTDIR, -EACCES (the root), -EBUSY (another directory is
- * mounted at "/"), -ENODEV (none is named and none is mounted), -ENOSYS (the kernel has no
- * openat2(), or with check_pointers no process_vm_readv() for us), -ENOMEM, -EMFILE, -ENOTCONN;
- * -EIO (the table of mounts is damaged).
+ * mounted at "/"), -ENODEV (none is named and none is mounted), -ENOSYS (there is no openat2(), or
+ * no process_vm_readv() for check_pointers), -ENOMEM, -EMFILE, -ENOTCONN; -EIO (the table of mounts
+ * is damaged).
  */
 HF_PUBLIC int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out);
 
@@ -146,20 +142,16 @@ HF_PUBLIC hf_fs *hf_fs_detach(hf_fs *fs);
  *         O_NOCTTY, O_ASYNC and O_LARGEFILE are accepted and have nothing to do.
  * @mode:  permissions of a new file, less the umask of @fs; else ignored
  *
- * With O_PATH a descriptor is good for hf_fstat(), hf_close(), hf_dup() and its like, and where a
- * directory is asked for; all else says -EBADF. O_TMPFILE makes a file without a name in the
- * directory @path. The new open file has its offset and flags to itself until it is shared by a
- * fork.
+ * With O_PATH it is good for hf_fstat(), hf_close(), hf_dup() and its like, and where a directory
+ * is asked for; all else says -EBADF. O_TMPFILE makes a file without a name in the directory @path.
+ * The new open file has its offset and flags to itself until it is shared by a fork.
  *
- * Pipes and devices are the host's, and who shares the open file shares them there. As in the
- * system calls, opening, reading and writing wait for another process without O_NONBLOCK, other
- * threads may go on and fork meanwhile, and a signal that is handled ends the wait with -EINTR;
- * writing to a pipe that nobody reads raises SIGPIPE. See hf_host_fd() for poll().
+ * Pipes and devices are the host's. Opening, reading and writing them may wait as the system calls
+ * do, holds up no other thread, and ends with -EINTR when a signal is handled. See hf_host_fd().
  *
  * Return: the lowest free descriptor of @fs; -EINVAL for flags that openat2(2) does not know or
- * combine, and for O_CREAT with O_DIRECTORY; -EMFILE; -ENXIO for a socket without O_PATH, and for
- * the writing end of a pipe with O_NONBLOCK that nobody reads; -EOPNOTSUPP for a pipe or device on
- * a host without /proc; or what open(2) says.
+ * combine, and for O_CREAT with O_DIRECTORY; -EMFILE; -EOPNOTSUPP for a pipe or device on a host
+ * without /proc; or what open(2) says.
  */
 HF_PUBLIC int hf_open(hf_fs *fs, const char *path, int flags, mode_t mode);
 
@@ -404,9 +396,7 @@ HF_PUBLIC int hf_fcntl(hf_fs *fs, int fd, int command, ...);
 /**
  * hf_host_fd() - the host's descriptor behind an open pipe or device, for poll(2) or ioctl(2)
  *
- * It is closed with the open file's last descriptor, and not to be closed otherwise.
- *
- * Return: it; -EBADF; -EINVAL for files and directories, whose offset is not the host's.
+ * Return: it, which is closed with the last of ours; -EBADF; -EINVAL for files and directories.
  */
 HF_PUBLIC int hf_host_fd(hf_fs *fs, int fd);
 
@@ -514,8 +504,7 @@ HF_PUBLIC int hf_renameat(hf_fs *fs, int at, const char *path, int new_at, const
 /**
  * hf_renameat2() - as hf_renameat()
  * @flags: RENAME_NOREPLACE: -EEXIST when there is something to replace; RENAME_EXCHANGE: both
- *         are there and get each other's name; RENAME_WHITEOUT: a whiteout, which is a device with
- *         the number 0, takes the name that was given up, if the host's filesystem has them
+ *         are there and get each other's name; RENAME_WHITEOUT: leave a whiteout
  */
 HF_PUBLIC int hf_renameat2(hf_fs *fs, int at, const char *path, int new_at, const char *new_path,
                            unsigned flags);
@@ -641,10 +630,7 @@ HF_PUBLIC ssize_t hf_getcwd(hf_fs *fs, char *buffer, size_t size);
 /**
  * hf_umask() - set which permissions new files do not get; at first it is the process's umask
  *
- * As on Linux, in a directory with a default access list that list decides, and the umask does not
- * count.
- *
- * Calling umask() later makes no difference to @fs.
+ * Calling umask() later makes no difference to @fs. A default access list takes its place.
  *
  * Return: the one before.
  */
