@@ -151,6 +151,13 @@ int client_open_reserved(hf_client *client, hf_id id, unsigned flags, hf_sync **
 
 void client_close(hf_sync *handle);
 
+/* The number of the hold that the calling thread uses. EXCLUSIVE with the same number as before
+ * is EXCLUSIVE ever since. */
+static inline uint64_t client_grant(const hf_sync *handle)
+{
+    return handle->hold.grant;
+}
+
 /* The same, and ask the server for a hold in @mode before any thread needs it (see
  * sync_hold_ask()): what these have to say is sent with the next message of the connection, or
  * by client_send_queued(), so that many cost one system call. The caller has a reference to the

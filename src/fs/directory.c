@@ -28,6 +28,9 @@
  * later is fetched meanwhile. */
 #define READ_AHEAD 4
 
+/* How many entries more are given ahead for each that was looked up in order. */
+#define LOOK_AHEAD_STEP 16
+
 /* FNV-1a with a finish that makes all bits depend on all. The same in every client: positions
  * are made from it. */
 static uint64_t name_hash(const char *name, size_t length)
@@ -98,6 +101,9 @@ static void free_index(struct directory *directory)
     directory->index = NULL;
     directory->index_count = 0;
     directory->index_valid = false;
+    directory->look_next = 0;
+    directory->look_run = 0;
+    directory->look_given = 0;
 }
 
 void directory_flush(struct directory *directory)
@@ -397,6 +403,49 @@ int directory_entry_at(struct directory *directory, off_t position, const struct
         }
     }
     return 0;
+}
+
+/* The next place from @place on whose inode is not known yet. */
+static size_t next_listed(const struct directory *directory, size_t place)
+{
+    while (place < directory->index_count && (directory->index[place]->kind != DENTRY_LISTED ||
+                                              directory->index[place]->type == DT_DIR)) {
+        place++;
+    }
+    return place;
+}
+
+size_t directory_look_ahead(struct directory *directory, const struct dentry *dentry, size_t most,
+                            struct dentry *const **first)
+{
+    if (!directory->index_valid) {
+        return 0;
+    }
+    size_t place = next_listed(directory, directory->look_next);
+    if (place < directory->index_count && directory->index[place] == dentry) {
+        directory->look_run++; /* so does the first of all: by chance that would be rare */
+    } else {
+        place = place_in_order(directory, dentry->position);
+        directory->look_run = 0;
+        directory->look_given = 0;
+    }
+    directory->look_next = place + 1;
+    if (directory->look_given < directory->look_next) {
+        directory->look_given = directory->look_next;
+    }
+    const size_t wanted = directory->look_run * LOOK_AHEAD_STEP;
+    const size_t window = wanted < most ? wanted : most;
+    size_t end = directory->look_next + window;
+    if (directory->look_given + window / 2 > end) {
+        return 0; /* better many at a time */
+    }
+    if (end > directory->index_count) {
+        end = directory->index_count;
+    }
+    const size_t count = end > directory->look_given ? end - directory->look_given : 0;
+    *first = &directory->index[directory->look_given];
+    directory->look_given += count;
+    return count;
 }
 
 const struct dentry *directory_find_inode(const struct directory *directory,

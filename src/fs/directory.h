@@ -60,6 +60,9 @@ struct directory {
     struct dentry **index;
     size_t index_count;
     size_t index_next; /* a guess: the place after the entry that was read last */
+    size_t look_next;  /* a guess: the place of the LISTED one that is looked up next */
+    size_t look_run;   /* how many were looked up in order */
+    size_t look_given; /* the place after the last one that directory_look_ahead() gave */
 };
 
 void directory_init(struct directory *directory, struct budget *bytes);
@@ -99,6 +102,12 @@ void directory_forget(struct directory *directory, const char *name, size_t leng
 /* The first entry at @position, 2 or more, or after it. The directory is complete.
  * Return: 1, 0 at the end, -ENOMEM. */
 int directory_entry_at(struct directory *directory, off_t position, const struct dentry **out);
+
+/* @dentry, which is LISTED, is being looked up. If that goes in order, give what follows: the
+ * longer it does the more, @most entries ahead at most, and none twice. Return: how many, from
+ * *first on. */
+size_t directory_look_ahead(struct directory *directory, const struct dentry *dentry, size_t most,
+                            struct dentry *const **first);
 
 /* The entry that is @inode, or that by its number may be. Return: NULL when none is known. */
 const struct dentry *directory_find_inode(const struct directory *directory,

@@ -87,7 +87,7 @@ void inode_free(struct inode *inode)
         directory_deinit(inode->entries);
     }
     xattr_cache_deinit(&inode->xattrs);
-    hf_sync_close(inode->handle);
+    client_close_quietly(inode->handle);
     if (inode_has_node(inode)) {
         inode->backend->ops->forget(inode->backend, inode->backend_node);
     }
@@ -133,6 +133,7 @@ static bool give_node(struct inode *inode, intptr_t node)
         return false;
     }
     inode->backend_node = node;
+    inode_known_elsewhere(inode);
     list_append(&inode->fs->with_nodes, &inode->with_node_link);
     budget_take(&inode->fs->nodes, 1);
     atomic_fetch_or_explicit(&inode->references, INODE_HAS_NODE, memory_order_release);
@@ -304,6 +305,16 @@ int inode_give_node_of_file(struct inode *inode, intptr_t file)
         backend->ops->forget(backend, node);
     }
     return 0;
+}
+
+bool inode_is_private(struct inode *inode, struct inode *directory)
+{
+    pthread_mutex_lock(&inode->fs->inodes_mutex);
+    const uint64_t references = atomic_load_explicit(&inode->references, memory_order_acquire);
+    const uint64_t grant = atomic_load_explicit(&inode->born_with, memory_order_relaxed);
+    pthread_mutex_unlock(&inode->fs->inodes_mutex);
+    return grant == client_grant(directory->handle) && !is_pinned(inode) &&
+           (references & INODE_REFERENCES) == INODE_USER + INODE_ENTRY;
 }
 
 bool inode_take_node(struct inode *inode)

@@ -55,7 +55,8 @@ struct inode {
     _Atomic bool recently_used;    /* looked up since it was last considered for dropping */
     _Atomic bool removed;          /* its last name was removed by this client */
     _Atomic bool is_checked; /* others change it behind our back: what is cached is not believed */
-    bool in_table;           /* not replaced by another one; fs->inodes_mutex */
+    _Atomic uint64_t born_with; /* the grant of the directory it was made in; or 0 */
+    bool in_table;              /* not replaced by another one; fs->inodes_mutex */
     struct hf_fs *fs;
     struct backend *backend;
     intptr_t backend_node; /* INODE_HAS_NODE: stays while there are users */
@@ -137,6 +138,17 @@ static inline void inode_file_opened(struct inode *inode)
 }
 
 void inode_close_file(struct inode *inode, intptr_t file);
+
+/* A file that was made while its directory was held EXCLUSIVE is not known to any other client
+ * before that hold ends; unless it has got a node, another name, or is open in a child. */
+static inline void inode_known_elsewhere(struct inode *inode)
+{
+    atomic_store_explicit(&inode->born_with, 0, memory_order_relaxed);
+}
+
+/* The caller holds @directory EXCLUSIVE and found @inode there, which is no directory: is it known
+ * to nobody else, no thread of this process either? Then it has one name, and nobody holds it. */
+bool inode_is_private(struct inode *inode, struct inode *directory);
 
 /* It is open as @file: give it a node, if it has none. Return: 0, or what the backend says. */
 int inode_give_node_of_file(struct inode *inode, intptr_t file);

@@ -15,6 +15,10 @@
 #include <limits.h>
 #include <string.h>
 
+/* The most handles that are asked for ahead, and what part of the budget their inodes may take. */
+#define AHEAD_MAX 64
+#define AHEAD_BUDGET_PART 8
+
 static void validate(struct inode *directory)
 {
     directory_validate(directory->entries, hf_sync_epoch(directory->handle));
@@ -77,30 +81,22 @@ static void remember(struct inode *directory, const char *name, size_t length, i
     }
 }
 
-/* What the caches say of @name. Return: -EAGAIN: nothing, and *hint is the type, if that is
- * known. */
+/* What the caches say of @name. Return: -EAGAIN: too little, and *known is the dentry, or NULL. */
 static int look_in_cache(struct inode *directory, const char *name, size_t length, bool with_node,
-                         struct inode **child, unsigned char *hint)
+                         struct inode **child, const struct dentry **known)
 {
     struct directory *entries = directory->entries;
-    *hint = DT_UNKNOWN;
+    *known = NULL;
     if (inode_is_checked(directory)) {
         return -EAGAIN;
     }
     const struct dentry *dentry = directory_find(entries, name, length);
-    if (dentry == NULL) {
-        if (!entries->complete || !entries->searchable) {
-            return -EAGAIN;
-        }
+    if (dentry == NULL ? entries->complete && entries->searchable : dentry->kind == DENTRY_ABSENT) {
         directory_used(entries);
         return -ENOENT;
     }
-    if (dentry->kind == DENTRY_ABSENT) {
-        directory_used(entries);
-        return -ENOENT;
-    }
-    *hint = dentry->type;
-    if (dentry->kind == DENTRY_LISTED) {
+    *known = dentry;
+    if (dentry == NULL || dentry->kind == DENTRY_LISTED) {
         return -EAGAIN;
     }
     struct inode *inode = inode_ref(dentry->inode);
@@ -112,24 +108,35 @@ static int look_in_cache(struct inode *directory, const char *name, size_t lengt
     return 0;
 }
 
+/* The caches say too little of @name. */
+static int look_at_backend(struct inode *directory, const char *name, size_t length, bool with_node,
+                           struct inode **child)
+{
+    char name_with_end[NAME_MAX + 1];
+    memcpy(name_with_end, name, length);
+    name_with_end[length] = '\0';
+
+    int result = with_node || inode_is_checked(directory)
+                     ? ask_with_node(directory, name_with_end, child)
+                     : ask(directory, name_with_end, child);
+    remember(directory, name, length, result, result == 0 ? *child : NULL);
+    return result;
+}
+
+static bool is_known_directory(const struct dentry *dentry)
+{
+    return dentry != NULL && dentry->type == DT_DIR;
+}
+
 static int look_up(struct inode *directory, const char *name, size_t length, bool with_node,
                    struct inode **child)
 {
-    char name_with_end[NAME_MAX + 1];
-    unsigned char hint;
-
-    int result = look_in_cache(directory, name, length, with_node, child, &hint);
-    if (result != -EAGAIN) {
-        return result;
+    const struct dentry *known;
+    int result = look_in_cache(directory, name, length, with_node, child, &known);
+    if (result == -EAGAIN) {
+        result =
+            look_at_backend(directory, name, length, with_node || is_known_directory(known), child);
     }
-    memcpy(name_with_end, name, length);
-    name_with_end[length] = '\0';
-    if (with_node || hint == DT_DIR || inode_is_checked(directory)) {
-        result = ask_with_node(directory, name_with_end, child);
-    } else {
-        result = ask(directory, name_with_end, child);
-    }
-    remember(directory, name, length, result, result == 0 ? *child : NULL);
     return result;
 }
 
@@ -140,15 +147,83 @@ static void note_use(struct inode *inode)
     }
 }
 
-static int look_up_unlocked(struct inode *directory, const char *name, size_t length,
-                            bool with_node, struct inode **child)
+/* ---- asking ahead ---- */
+
+/* Whose handles will be needed next, it seems: references. */
+struct ahead {
+    size_t count;
+    struct inode *inodes[AHEAD_MAX];
+};
+
+/* With the mutex: @dentry is being looked up. */
+static void look_ahead(struct inode *directory, const struct dentry *dentry, struct ahead *ahead)
+{
+    /* In a small budget what comes ahead would push out what is needed now. */
+    const size_t room = directory->fs->bytes.limit / AHEAD_BUDGET_PART / sizeof(struct inode);
+    struct dentry *const *next;
+    if (dentry->kind != DENTRY_LISTED) {
+        return;
+    }
+    const size_t count = directory_look_ahead(
+        directory->entries, dentry, room < AHEAD_MAX ? room : AHEAD_MAX, &next);
+    for (size_t i = 0; i < count; i++) {
+        if (next[i]->kind == DENTRY_LISTED && next[i]->type != DT_UNKNOWN &&
+            inode_get_listed(
+                directory, next[i]->number, DTTOIF(next[i]->type), &ahead->inodes[ahead->count]) ==
+                0) {
+            ahead->count++;
+        }
+    }
+}
+
+/* Without the mutex, the directory still held. */
+static void ask_ahead(struct hf_fs *fs, const struct ahead *ahead)
+{
+    for (size_t i = 0; i < ahead->count; i++) {
+        client_ask_ahead(ahead->inodes[i]->handle, HF_SHARED);
+        inode_unref(ahead->inodes[i]);
+    }
+    if (ahead->count > 0) {
+        client_send_queued(fs->client);
+    }
+}
+
+/* ---- looking up, from outside ---- */
+
+int inode_lookup(struct inode *directory, const char *name, size_t length, struct inode **child)
+{
+    const struct dentry *known;
+    struct ahead ahead;
+
+    if (length > NAME_MAX) {
+        return -ENAMETOOLONG;
+    }
+    ahead.count = 0;
+    pthread_mutex_lock(&directory->mutex);
+    validate(directory);
+    int result = look_in_cache(directory, name, length, true, child, &known);
+    if (result == -EAGAIN) {
+        if (is_known_directory(known)) {
+            look_ahead(directory, known, &ahead);
+        }
+        result = look_at_backend(directory, name, length, true, child);
+    }
+    pthread_mutex_unlock(&directory->mutex);
+    ask_ahead(directory->fs, &ahead);
+    if (result == 0) {
+        note_use(*child);
+    }
+    return result;
+}
+
+int inode_find(struct inode *directory, const char *name, size_t length, struct inode **child)
 {
     if (length > NAME_MAX) {
         return -ENAMETOOLONG;
     }
     pthread_mutex_lock(&directory->mutex);
     validate(directory);
-    int result = look_up(directory, name, length, with_node, child);
+    int result = look_up(directory, name, length, false, child);
     pthread_mutex_unlock(&directory->mutex);
     if (result == 0) {
         note_use(*child);
@@ -156,28 +231,14 @@ static int look_up_unlocked(struct inode *directory, const char *name, size_t le
     return result;
 }
 
-int inode_lookup(struct inode *directory, const char *name, size_t length, struct inode **child)
-{
-    return look_up_unlocked(directory, name, length, true, child);
-}
-
-int inode_find(struct inode *directory, const char *name, size_t length, struct inode **child)
-{
-    return look_up_unlocked(directory, name, length, false, child);
-}
-
 /* ---- attributes of an entry ---- */
 
-/* With the mutex: the inode that the listing says is @name. Return: -EAGAIN when it does not. */
-static int look_in_listing(struct inode *directory, const char *name, size_t length,
+/* With the mutex: the inode that the listing says @dentry is. Return: -EAGAIN when it does not. */
+static int look_in_listing(struct inode *directory, const struct dentry *dentry,
                            struct inode **child)
 {
     struct directory *entries = directory->entries;
-    if (inode_is_checked(directory) || !entries->searchable || entries->numbers_unsure) {
-        return -EAGAIN;
-    }
-    const struct dentry *dentry = directory_find(entries, name, length);
-    if (dentry == NULL || dentry->kind != DENTRY_LISTED || dentry->type == DT_UNKNOWN ||
+    if (!entries->searchable || entries->numbers_unsure || dentry->type == DT_UNKNOWN ||
         dentry->type == DT_DIR) {
         return -EAGAIN;
     }
@@ -219,19 +280,28 @@ int inode_stat_entry(struct inode *directory, const char *name, size_t length, b
                      struct inode **child, struct stat *out)
 {
     struct directory *entries = directory->entries;
+    const struct dentry *known;
     struct inode *found;
+    struct ahead ahead;
+    bool listed = false;
 
     if (length > NAME_MAX) {
         return -ENAMETOOLONG;
     }
+    ahead.count = 0;
     pthread_mutex_lock(&directory->mutex);
     validate(directory);
-    int result = look_in_listing(directory, name, length, &found);
-    const bool listed = result == 0;
+    int result = look_in_cache(directory, name, length, false, &found, &known);
+    if (result == -EAGAIN && known != NULL && known->kind == DENTRY_LISTED) {
+        look_ahead(directory, known, &ahead);
+        result = look_in_listing(directory, known, &found);
+        listed = result == 0;
+    }
     if (result == -EAGAIN) {
-        result = look_up(directory, name, length, false, &found);
+        result = look_at_backend(directory, name, length, is_known_directory(known), &found);
     }
     pthread_mutex_unlock(&directory->mutex);
+    ask_ahead(directory->fs, &ahead);
     if (result < 0) {
         return result;
     }
@@ -305,8 +375,9 @@ void inode_restore_mode(struct inode *directory, struct inode *inode, intptr_t f
     }
 }
 
-/* The backend made @name; with @result 0 it is @child. */
-static void add_made(struct inode *directory, const char *name, int result, struct inode *child)
+/* The backend made @name; with @result 0 it is @child, with the attributes @made. */
+static void add_made(struct inode *directory, const char *name, int result, struct inode *child,
+                     const struct stat *made)
 {
     const size_t length = strlen(name);
     inode_attributes_changed(directory);
@@ -314,6 +385,10 @@ static void add_made(struct inode *directory, const char *name, int result, stru
     validate(directory);
     if (result == 0) {
         remember(directory, name, length, 0, child);
+        if (!S_ISDIR(made->st_mode) && made->st_nlink == 1 && !inode_is_checked(directory)) {
+            atomic_store_explicit(
+                &child->born_with, client_grant(directory->handle), memory_order_relaxed);
+        }
     } else {
         directory_forget(directory->entries, name, length);
     }
@@ -330,7 +405,7 @@ int inode_entry_made(struct inode *directory, const char *name, mode_t mode, str
     if (result == 0) {
         result = get_child(directory, BACKEND_NO_NODE, &made, child);
     }
-    add_made(directory, name, result, result == 0 ? *child : NULL);
+    add_made(directory, name, result, result == 0 ? *child : NULL, &made);
     /* Nobody can look at it before the directory is released. */
     if (result == 0 && !S_ISLNK(made.st_mode) && lacks_permissions(mode, made.st_mode) &&
         inode_lookup(directory, name, strlen(name), &same) == 0) {
@@ -350,7 +425,7 @@ int inode_entry_created(struct inode *directory, const char *name, mode_t mode, 
     if (result == 0) {
         result = get_child(directory, BACKEND_NO_NODE, &made, child);
     }
-    add_made(directory, name, result, result == 0 ? *child : NULL);
+    add_made(directory, name, result, result == 0 ? *child : NULL, &made);
     if (result == 0) {
         inode_file_opened(*child);
         inode_restore_mode(directory, *child, file, mode, made.st_mode);
@@ -365,6 +440,7 @@ void inode_entry_set(struct inode *directory, const char *name, struct inode *ch
     validate(directory);
     directory_set_present(directory->entries, name, strlen(name), child);
     pthread_mutex_unlock(&directory->mutex);
+    inode_known_elsewhere(child);
 }
 
 void inode_entry_removed(struct inode *directory, const char *name)

@@ -16,19 +16,16 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define RELEASES_SENT_TOGETHER 64
+
 /* ---- parents ---- */
 
-/* What @directory refers to as its parent, if that is @stale at least: then the reference is the
- * caller's. Stale ones may go round in a circle, and would keep all on it. Under
- * fs->inodes_mutex. */
-static struct inode *take_parent(struct inode *directory, bool stale)
+/* What @directory refers to as its parent: the reference is the caller's. Under fs->inodes_mutex. */
+static struct inode *take_parent(struct inode *directory)
 {
-    struct inode *parent = NULL;
-    if (!stale || directory->parent_epoch != hf_sync_epoch(directory->handle)) {
-        parent = directory->parent;
-        directory->parent = NULL;
-        directory->parent_epoch = 0;
-    }
+    struct inode *parent = directory->parent;
+    directory->parent = NULL;
+    directory->parent_epoch = 0;
     return parent;
 }
 
@@ -63,7 +60,7 @@ static void trim_nodes(struct hf_fs *fs)
     while (budget_used(&fs->nodes) > goal && (inode = take_next_node(fs, &turns)) != NULL) {
         struct backend *backend = inode->backend;
         const intptr_t node = inode->backend_node;
-        struct inode *parent = take_parent(inode, false);
+        struct inode *parent = take_parent(inode);
         inode_free_target(inode, atomic_exchange(&inode->link_target, NULL));
         pthread_mutex_unlock(&fs->inodes_mutex);
         backend->ops->forget(backend, node);
@@ -76,9 +73,11 @@ static void trim_nodes(struct hf_fs *fs)
 
 /* ---- bytes ---- */
 
-/* Free inodes without references until @goal bytes are left, if there are enough of them. */
+/* Free inodes without references until @goal bytes are left, if there are enough of them. What
+ * they held goes to the server many at a time. */
 static void drop_unreferenced(struct hf_fs *fs, size_t goal)
 {
+    size_t dropped = 0;
     pthread_mutex_lock(&fs->inodes_mutex);
     while (budget_used(&fs->bytes) > goal && !list_is_empty(&fs->unreferenced)) {
         struct inode *inode =
@@ -86,9 +85,15 @@ static void drop_unreferenced(struct hf_fs *fs, size_t goal)
         inode_leave_table(inode);
         pthread_mutex_unlock(&fs->inodes_mutex);
         inode_free(inode);
+        if (++dropped % RELEASES_SENT_TOGETHER == 0) {
+            client_send_queued(fs->client);
+        }
         pthread_mutex_lock(&fs->inodes_mutex);
     }
     pthread_mutex_unlock(&fs->inodes_mutex);
+    if (dropped > 0) {
+        client_send_queued(fs->client);
+    }
 }
 
 /* The directory whose turn it is, with a reference; it goes to the end of the queue. */
@@ -112,7 +117,8 @@ static void trim_directory(struct inode *directory)
 {
     struct hf_fs *fs = directory->fs;
     pthread_mutex_lock(&fs->inodes_mutex);
-    struct inode *parent = take_parent(directory, true);
+    /* Those that are out of date may go round in a circle, and would keep all on it. */
+    struct inode *parent = take_parent(directory);
     pthread_mutex_unlock(&fs->inodes_mutex);
     inode_unref(parent);
 
@@ -165,7 +171,7 @@ void inodes_drop_all(struct hf_fs *fs)
     for (; link != &fs->directories; link = link->next) {
         struct inode *directory = list_entry(link, struct inode, directory_link);
         directory_flush(directory->entries);
-        inode_unref(take_parent(directory, false));
+        inode_unref(take_parent(directory));
     }
     drop_unreferenced(fs, 0);
     assert(fs->inodes.count == 0 && budget_used(&fs->nodes) == 0 && budget_used(&fs->bytes) == 0);

@@ -357,18 +357,14 @@ int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode,
 
 /* ---- unlink and rmdir ---- */
 
-/* @child's name in @directory goes; both are held EXCLUSIVE. */
-static int remove_held(struct walk *walk, struct inode *child)
+/* @child's name in the walk's directory goes; the directory is held EXCLUSIVE, and so is @child
+ * unless it is private. */
+static int remove_entry(struct walk *walk, struct inode *child, bool last_name)
 {
     struct inode *directory = walk->directory;
     struct backend *backend = directory->backend;
-    struct stat before;
+    int result;
 
-    int result = inode_get_attributes_at(child, directory, walk->name, &before);
-    if (result < 0) {
-        return result;
-    }
-    const bool last_name = child->type == S_IFDIR || before.st_nlink == 1;
     if (last_name) {
         inode_removed(child);
     }
@@ -388,6 +384,26 @@ static int remove_held(struct walk *walk, struct inode *child)
     return 0;
 }
 
+static int remove_child(struct walk *walk, struct inode *child)
+{
+    struct inode *directory = walk->directory;
+    struct stat before;
+
+    if (child->type != S_IFDIR && inode_is_private(child, directory)) {
+        return remove_entry(walk, child, true);
+    }
+    int result = inode_acquire(child, HF_EXCLUSIVE);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_get_attributes_at(child, directory, walk->name, &before);
+    if (result == 0) {
+        result = remove_entry(walk, child, child->type == S_IFDIR || before.st_nlink == 1);
+    }
+    int released = inode_release(child);
+    return result < 0 ? result : released;
+}
+
 /* The caller holds the directory EXCLUSIVE. */
 static int remove_last_held(struct walk *walk, bool directory_wanted)
 {
@@ -405,12 +421,7 @@ static int remove_last_held(struct walk *walk, bool directory_wanted)
     } else if (is_directory && mounts_are_on(walk->fs, child)) {
         result = -EBUSY;
     } else {
-        result = inode_acquire(child, HF_EXCLUSIVE);
-        if (result == 0) {
-            result = remove_held(walk, child);
-            int released = inode_release(child);
-            result = result < 0 ? result : released;
-        }
+        result = remove_child(walk, child);
     }
     inode_unref(child);
     return result;

@@ -280,6 +280,7 @@ static int share(struct open_file *file)
         return result;
     }
     file->handle = handle;
+    inode_known_elsewhere(file->inode);
     file->epoch = hf_sync_epoch(handle);
     result = open_file_unlock(file, true);
     if (result < 0) {

@@ -83,11 +83,11 @@ static int look_up_both(struct renaming *renaming)
 {
     struct walk *from = &renaming->from;
     struct walk *to = &renaming->to;
-    int result = inode_lookup(from->directory, from->name, from->name_length, &renaming->source);
+    int result = inode_find(from->directory, from->name, from->name_length, &renaming->source);
     if (result < 0) {
         return result;
     }
-    result = inode_lookup(to->directory, to->name, to->name_length, &renaming->target);
+    result = inode_find(to->directory, to->name, to->name_length, &renaming->target);
     return result == -ENOENT ? 0 : result;
 }
 
@@ -159,9 +159,8 @@ static int check_mounts(const struct renaming *renaming)
 
 /* ---- doing it ---- */
 
-/* Everything is held EXCLUSIVE and the host has done it; @target_is_gone: that was its last
- * name. */
-static void update_caches(struct renaming *renaming, bool target_is_gone)
+/* Everything is held EXCLUSIVE and the host has done it. */
+static void update_caches(struct renaming *renaming)
 {
     struct inode *from = renaming->from.directory;
     struct inode *to = renaming->to.directory;
@@ -188,9 +187,24 @@ static void update_caches(struct renaming *renaming, bool target_is_gone)
     if (exchange && target->type == S_IFDIR) {
         inode_set_parent(target, from);
     }
-    if (target_is_gone) {
-        inode_removed(target);
+}
+
+/* Does the target lose its last name? */
+static int find_out_fate(const struct renaming *renaming, bool *is_removed)
+{
+    struct inode *target = renaming->target;
+    struct stat before;
+
+    *is_removed = false;
+    if (target == NULL || (renaming->flags & RENAME_EXCHANGE) != 0) {
+        return 0;
     }
+    int result =
+        inode_get_attributes_at(target, renaming->to.directory, renaming->to.name, &before);
+    if (result == 0) {
+        *is_removed = target->type == S_IFDIR || before.st_nlink == 1;
+    }
+    return result;
 }
 
 static int rename_held(struct renaming *renaming)
@@ -199,25 +213,25 @@ static int rename_held(struct renaming *renaming)
     struct inode *to = renaming->to.directory;
     struct inode *target = renaming->target;
     struct backend *backend = from->backend;
-    struct stat before = {0};
+    bool target_is_removed;
 
-    if (target != NULL) {
-        int result = inode_get_attributes(target, &before);
-        if (result < 0) {
-            return result;
-        }
+    int result = find_out_fate(renaming, &target_is_removed);
+    if (result < 0) {
+        return result;
     }
-    int result = backend->ops->rename(backend,
-                                      from->backend_node,
-                                      renaming->from.name,
-                                      to->backend_node,
-                                      renaming->to.name,
-                                      renaming->flags);
+    if (target_is_removed) {
+        inode_removed(target);
+    }
+    result = backend->ops->rename(backend,
+                                  from->backend_node,
+                                  renaming->from.name,
+                                  to->backend_node,
+                                  renaming->to.name,
+                                  renaming->flags);
     if (result == 0) {
-        const bool exchange = (renaming->flags & RENAME_EXCHANGE) != 0;
-        update_caches(renaming,
-                      target != NULL && !exchange &&
-                          (target->type == S_IFDIR || before.st_nlink == 1));
+        update_caches(renaming);
+    } else if (target_is_removed) {
+        inode_not_removed(target);
     }
     return result;
 }
