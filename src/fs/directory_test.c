@@ -309,6 +309,64 @@ static void test_any_position_may_follow_any_other(void **state)
     assert_int_equal(seen, COUNT / 2);
 }
 
+/* ---- what will be looked up next ---- */
+
+#define AHEAD_MOST 32
+
+/* In the order of reading; what is looked up becomes PRESENT, as in life. Return: how many were
+ * given ahead; each is counted in @given. */
+static size_t look_up_at(struct fixture *fixture, size_t place, unsigned char *given)
+{
+    struct directory *directory = &fixture->directory;
+    struct dentry *const *first;
+    struct dentry *dentry = directory->index[place];
+    const size_t count = directory_look_ahead(directory, dentry, AHEAD_MOST, &first);
+    for (size_t i = 0; i < count; i++) {
+        const size_t next = (size_t)(first - directory->index) + i;
+        assert_true(next > place && next <= place + AHEAD_MOST);
+        given[next]++;
+    }
+    set_present(fixture, dentry->name);
+    return count;
+}
+
+/* Who looks entries up in the order in which they are read is believed to go on: each of the
+ * others is given once before its turn, many at a time. */
+static void test_lookups_in_order_are_foreseen(void **state)
+{
+    enum { COUNT = 300 };
+    struct fixture *fixture = *state;
+    unsigned char given[COUNT] = {0};
+    size_t times = 0;
+    list(fixture, COUNT);
+    assert_int_equal(count_entries(fixture), COUNT);
+    for (size_t place = 0; place < COUNT; place++) {
+        assert_int_equal(given[place], place == 0 ? 0 : 1);
+        times += look_up_at(fixture, place, given) > 0;
+    }
+    assert_true(times <= 2 * COUNT / AHEAD_MOST + 3);
+}
+
+/* In any other order nothing is. */
+static void test_other_lookups_are_not_foreseen(void **state)
+{
+    enum { COUNT = 300 };
+    struct fixture *fixture = *state;
+    unsigned char given[COUNT] = {0};
+    list(fixture, COUNT);
+    assert_int_equal(count_entries(fixture), COUNT);
+    for (size_t place = COUNT; place-- > 1;) {
+        assert_int_equal(look_up_at(fixture, place, given), 0);
+    }
+    /* Nor before anybody has read the directory. */
+    directory_flush(&fixture->directory);
+    directory_validate(&fixture->directory, EPOCH);
+    list(fixture, 2);
+    struct dentry *const *first;
+    assert_int_equal(
+        directory_look_ahead(&fixture->directory, find(fixture, "entry0"), AHEAD_MOST, &first), 0);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -324,6 +382,8 @@ int main(void)
         TEST(test_trimming_spares_a_listing_that_is_read),
         TEST(test_trimming_spares_absent_names_that_are_asked_for),
         TEST(test_any_position_may_follow_any_other),
+        TEST(test_lookups_in_order_are_foreseen),
+        TEST(test_other_lookups_are_not_foreseen),
     };
     return cmocka_run_group_tests_name("directory", tests, NULL, NULL);
 }

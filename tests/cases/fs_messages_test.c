@@ -284,6 +284,79 @@ static void test_a_first_use_costs_one_pair(void **state)
     fs_world_deinit(&world);
 }
 
+#define WALKED 300
+
+static unsigned walk_in_order(hf_fs *fs)
+{
+    unsigned seen = 0;
+    char path[280];
+    hf_dirent entry;
+    struct stat attributes;
+    int fd = hf_open(fs, "tree", O_RDONLY | O_DIRECTORY, 0);
+    while (hf_readdir(fs, fd, &entry) == 1) {
+        snprintf(path, sizeof path, "tree/%s", entry.name);
+        if (entry.name[0] != '.') {
+            CHECK_EQUAL(hf_lstat(fs, path, &attributes), 0);
+            seen++;
+        }
+    }
+    CHECK_EQUAL(hf_close(fs, fd), 0);
+    return seen;
+}
+
+static void act_walk(struct fs_world *world, void *argument)
+{
+    struct stat attributes;
+    CHECK_EQUAL(hf_stat(world->fs, "/", &attributes), 0);
+    uint64_t before = messages(world);
+    CHECK_EQUAL(walk_in_order(world->fs), WALKED);
+    CHECK_EQUAL(messages(world) - before, 2 * (WALKED + 1));
+    before = messages(world);
+    CHECK_EQUAL(walk_in_order(world->fs), WALKED);
+    CHECK_EQUAL(messages(world) - before, 0);
+}
+
+/* Some of many, with the listing known but not in its order: nothing is asked for but these. */
+static void act_look_here_and_there(struct fs_world *world, void *argument)
+{
+    char path[24];
+    hf_dirent entry;
+    struct stat attributes;
+    int fd = hf_open(world->fs, "tree", O_RDONLY | O_DIRECTORY, 0);
+    CHECK_EQUAL(hf_lseek(world->fs, fd, 1, SEEK_SET), 1);
+    CHECK_EQUAL(hf_readdir(world->fs, fd, &entry), 1);
+    const uint64_t before = messages(world);
+    CHECK_EQUAL(hf_readdir(world->fs, fd, &entry), 1);
+    const char *const first = entry.name;
+    unsigned looked = 0;
+    for (unsigned i = 0; i < WALKED && looked < 20; i += 7) {
+        snprintf(path, sizeof path, "tree/f%u", i);
+        if (strcmp(path + strlen("tree/"), first) != 0) {
+            CHECK_EQUAL(hf_lstat(world->fs, path, &attributes), 0);
+            looked++;
+        }
+    }
+    CHECK_EQUAL(messages(world) - before, 2 * looked);
+    CHECK_EQUAL(hf_close(world->fs, fd), 0);
+}
+
+/* Asking ahead costs no file more than its pair, and only who goes in order asks ahead. */
+static void test_a_walk_costs_one_pair_for_each_file(void **state)
+{
+    struct fs_world world;
+    char path[96];
+    fs_world_init(&world);
+    snprintf(path, sizeof path, "%s/tree", world.root);
+    assert_int_equal(mkdir(path, 0755), 0);
+    for (unsigned i = 0; i < WALKED; i++) {
+        snprintf(path, sizeof path, "%s/tree/f%u", world.root, i);
+        assert_int_equal(mknod(path, S_IFREG | 0644, 0), 0);
+    }
+    fs_world_play(&world, act_walk, NULL);
+    fs_world_play(&world, act_look_here_and_there, NULL);
+    fs_world_deinit(&world);
+}
+
 static void act_move_shared(struct fs_world *world, void *argument)
 {
     char byte;
@@ -452,6 +525,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_repeating_sends_nothing),
         cmocka_unit_test(test_a_first_use_costs_one_pair),
+        cmocka_unit_test(test_a_walk_costs_one_pair_for_each_file),
         cmocka_unit_test(test_a_shared_offset_is_published_when_it_moves),
         cmocka_unit_test(test_system_calls),
     };
