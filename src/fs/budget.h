@@ -54,6 +54,17 @@ static inline void budget_set_trim_at(struct budget *budget)
         &budget->trim_at, next > budget->limit ? next : budget->limit, memory_order_relaxed);
 }
 
+/* So much may go now that was in use: it counts as taken since the last trim. */
+static inline void budget_set_idle(struct budget *budget, size_t amount)
+{
+    const size_t trim_at = atomic_load_explicit(&budget->trim_at, memory_order_relaxed);
+    if (trim_at > budget->limit) {
+        const size_t beyond = trim_at - budget->limit;
+        atomic_store_explicit(
+            &budget->trim_at, trim_at - (amount < beyond ? amount : beyond), memory_order_relaxed);
+    }
+}
+
 /* Is it time to trim? */
 static inline bool budget_is_over(struct budget *budget)
 {
