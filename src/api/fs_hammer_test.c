@@ -51,7 +51,7 @@ struct thread {
 
 static int rounds_to_do(void)
 {
-    return test_is_plain() ? 150 : 100;
+    return test_is_plain() ? 150 : 60;
 }
 
 /* ---- in a worker ---- */

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -216,6 +217,28 @@ static void test_poll_on_the_descriptor_of_the_host(void **state)
     assert_int_equal(hf_host_fd(fs, 77), -EBADF);
 }
 
+/* Writing to a pipe or a device changes nothing of the mount. */
+static void test_pipes_on_a_read_only_mount(void **state)
+{
+    struct world *world = *state;
+    hf_fs *fs = world->fs[0];
+    char byte;
+
+    assert_int_equal(hf_mknod(fs, "file", 0644, 0), 0);
+    assert_int_equal(hf_mkdir(fs, "mounted", 0755), 0);
+    assert_int_equal(hf_mount(fs, world->root, "mounted", "direct", MS_RDONLY, NULL), 0);
+    assert_int_equal(hf_open(fs, "mounted/file", O_RDWR, 0), -EROFS);
+    int fd = hf_open(fs, "mounted/pipe", O_RDWR, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(hf_write(fs, fd, "x", 1), 1);
+    assert_int_equal(hf_read(fs, fd, &byte, 1), 1);
+    assert_int_equal(hf_umount2(fs, "mounted", 0), -EBUSY);
+    assert_int_equal(hf_close(fs, fd), 0);
+    assert_int_equal(hf_umount2(fs, "mounted", 0), 0);
+    assert_int_equal(hf_rmdir(fs, "mounted"), 0);
+    assert_int_equal(hf_unlink(fs, "file"), 0);
+}
+
 /* ---- waiting ---- */
 
 struct waiter {
@@ -379,6 +402,7 @@ int main(void)
         TEST(test_a_pipe_answers_as_the_kernels),
         TEST(test_devices_answer_as_the_kernels),
         TEST(test_poll_on_the_descriptor_of_the_host),
+        TEST(test_pipes_on_a_read_only_mount),
         TEST(test_others_go_on_while_one_waits_to_open),
         TEST(test_others_go_on_while_one_waits_to_read),
         TEST(test_a_signal_ends_the_wait),

@@ -9,8 +9,13 @@
 #include <errno.h>
 #include <ftw.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -243,6 +248,41 @@ static void act_give_bad_pointers_to_be_checked(struct fs_world *world, void *ar
 static void test_all_bad_pointers_when_they_are_checked(void **state)
 {
     play(act_give_bad_pointers_to_be_checked);
+}
+
+/* As some sandboxes do. */
+static bool forbid_call(uint32_t number)
+{
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+    };
+    const struct sock_fprog filter = {4, program};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) == 0 &&
+           prctl(PR_SET_SECCOMP, (unsigned long)SECCOMP_MODE_FILTER, &filter, 0UL, 0UL) == 0;
+}
+
+static void act_check_what_cannot_be_checked(struct fs_world *world, void *argument)
+{
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_fs *fs = NULL;
+    config.root = world->root;
+    config.check_pointers = 1;
+    if (!forbid_call(SYS_process_vm_writev)) {
+        return; /* no seccomp here */
+    }
+    CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), -ENOSYS);
+    CHECK(fs == NULL);
+    config.check_pointers = 0;
+    CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), 0);
+    hf_fs_detach(fs);
+}
+
+static void test_checking_is_refused_where_the_kernel_does_not_let_us(void **state)
+{
+    play(act_check_what_cannot_be_checked);
 }
 
 static void act_use_no_descriptors(struct fs_world *world, void *argument)
@@ -518,6 +558,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_pointers_that_the_host_sees),
         cmocka_unit_test(test_all_bad_pointers_when_they_are_checked),
+        cmocka_unit_test(test_checking_is_refused_where_the_kernel_does_not_let_us),
         cmocka_unit_test(test_descriptors_that_are_not_open),
         cmocka_unit_test(test_flags_sizes_and_offsets_that_are_wrong),
         cmocka_unit_test(test_every_byte_is_a_name),
