@@ -111,11 +111,10 @@ int fs_attach(struct hf_fs *fs, const char *source, bool is_checked)
 
 /* ---- mount ---- */
 
-/* With the table EXCLUSIVE. */
-static int mount_on(struct hf_fs *fs, const struct place *target, struct inode *root,
-                    const char *source, unsigned flags)
+/* A removed directory may still be where somebody is. */
+static int check_target(struct hf_fs *fs, const struct place *target)
 {
-    char path[PATH_MAX];
+    struct stat attributes;
     if (target->inode->type != S_IFDIR) {
         return -ENOTDIR;
     }
@@ -124,6 +123,27 @@ static int mount_on(struct hf_fs *fs, const struct place *target, struct inode *
     }
     if (!target->mount->in_table) {
         return -EINVAL;
+    }
+    int result = inode_acquire(target->inode, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_get_attributes(target->inode, &attributes);
+    int released = inode_release(target->inode);
+    if (result == 0 && attributes.st_nlink == 0) {
+        result = -ENOENT;
+    }
+    return result < 0 ? result : released;
+}
+
+/* With the table EXCLUSIVE. */
+static int mount_on(struct hf_fs *fs, const struct place *target, struct inode *root,
+                    const char *source, unsigned flags)
+{
+    char path[PATH_MAX];
+    int result = check_target(fs, target);
+    if (result < 0) {
+        return result;
     }
     ssize_t length = fs_get_path(target, path, sizeof path);
     if (length < 0) {
