@@ -86,7 +86,7 @@ static int open_root(struct mount *mount, struct inode **out)
     return result;
 }
 
-/* With the mount's mutex, or before anybody else knows it. */
+/* With the mount's mutex. */
 static void set_root(struct mount *mount, struct inode *root)
 {
     if (mount->is_checked) {
@@ -97,8 +97,11 @@ static void set_root(struct mount *mount, struct inode *root)
 
 void mount_set_root(struct mount *mount, struct inode *root)
 {
-    assert(atomic_load(&mount->root) == NULL);
-    set_root(mount, root);
+    pthread_mutex_lock(&mount->mutex);
+    if (atomic_load_explicit(&mount->root, memory_order_relaxed) == NULL) {
+        set_root(mount, inode_ref(root));
+    }
+    pthread_mutex_unlock(&mount->mutex);
 }
 
 int mount_get_root(struct mount *mount, struct inode **out)
@@ -130,6 +133,11 @@ static void set_point(struct mount *mount, struct inode *point)
         atomic_store_explicit(&mount->point, inode_ref(point), memory_order_release);
     }
     pthread_mutex_unlock(&mount->mutex);
+}
+
+bool mount_is_root(const struct place *place)
+{
+    return place->inode == atomic_load_explicit(&place->mount->root, memory_order_acquire);
 }
 
 /* ---- uses ---- */
@@ -375,14 +383,24 @@ void mounts_deinit(struct hf_fs *fs)
 
 /* ---- walking ---- */
 
-static struct mount *mount_on(const struct hf_fs *fs, const struct place *place)
+static struct mount *mount_on(const struct hf_fs *fs, const struct mount *parent, hf_id point)
 {
-    const hf_id id = place->inode->node.id;
-    struct mount *mount = fs->mounts.points[bucket_of(id)];
-    while (mount != NULL && (mount->parent != place->mount || !hf_id_equal(mount->point_id, id))) {
+    struct mount *mount = fs->mounts.points[bucket_of(point)];
+    while (mount != NULL && (mount->parent != parent || !hf_id_equal(mount->point_id, point))) {
         mount = mount->next_at_point;
     }
     return mount;
+}
+
+struct mount *mounts_top(const struct hf_fs *fs, const struct place *place)
+{
+    struct mount *top = mount_is_root(place) ? place->mount : NULL;
+    struct mount *next = mount_on(fs, place->mount, place->inode->node.id);
+    while (next != NULL) {
+        top = next;
+        next = mount_on(fs, top, top->root_id);
+    }
+    return top;
 }
 
 bool mounts_are_on(const struct hf_fs *fs, const struct inode *directory)
@@ -398,7 +416,7 @@ bool mounts_are_on(const struct hf_fs *fs, const struct inode *directory)
 int mounts_cross(struct hf_fs *fs, struct place *place)
 {
     struct mount *mount;
-    while ((mount = mount_on(fs, place)) != NULL) {
+    while ((mount = mount_on(fs, place->mount, place->inode->node.id)) != NULL) {
         struct inode *root;
         int result = mount_get_root(mount, &root);
         if (result < 0) {
@@ -424,11 +442,6 @@ int mounts_root(struct hf_fs *fs, struct place *out)
         *out = (struct place){mount, inode_ref(root)};
     }
     return result;
-}
-
-bool mount_is_root(const struct place *place)
-{
-    return place->inode == atomic_load_explicit(&place->mount->root, memory_order_acquire);
 }
 
 bool mounts_is_root(const struct hf_fs *fs, const struct place *place)

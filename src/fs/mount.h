@@ -93,11 +93,11 @@ void mounts_use_in_child(struct hf_fs *fs);
 
 /* ---- one mount ---- */
 
-/* Its root, for as long as it is there. Return: 0; -ESTALE when its source is another directory
- * than when it was mounted, or what opening it says. */
+/* Its root, for as long as it is there. The first time it is opened by its name. Return: 0; -ESTALE
+ * when that is another directory than when it was mounted, or what opening it says. */
 int mount_get_root(struct mount *mount, struct inode **out);
 
-/* With a @root that was opened already; takes over the reference. */
+/* That is @root, if it was not opened before. */
 void mount_set_root(struct mount *mount, struct inode *root);
 
 /* An open file or a working directory more or less. Return: 0, or what hf_sync_acquire() says. */
@@ -114,6 +114,9 @@ static inline int mount_check_writable(const struct mount *mount)
 
 /* Is anything mounted on this directory, wherever that was reached? */
 bool mounts_are_on(const struct hf_fs *fs, const struct inode *directory);
+
+/* The topmost mount of those on @place, or of which it is the root. NULL: there is none. */
+struct mount *mounts_top(const struct hf_fs *fs, const struct place *place);
 
 /* Go into what is mounted on @place, if anything: what is there may be no directory. Takes over the
  * reference in it and leaves one, but on failure, which is what mount_get_root() says. */

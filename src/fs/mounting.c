@@ -17,8 +17,8 @@ static struct mount *mount_of(struct list *link)
     return list_entry(link, struct mount, link);
 }
 
-/* The table with one more mount. The caller holds it EXCLUSIVE. */
-static int add(struct hf_fs *fs, struct wire_mount *mount)
+/* The table with one more mount, of @root. The caller holds it EXCLUSIVE. */
+static int add(struct hf_fs *fs, struct wire_mount *mount, struct inode *root)
 {
     struct wire_mounts table;
     mounts_describe(fs, &table);
@@ -27,8 +27,13 @@ static int add(struct hf_fs *fs, struct wire_mount *mount)
     }
     mount->number = ++table.last;
     mount->type = WIRE_MOUNT_DIRECT;
+    mount->root = root->node.id;
     table.mounts[table.count++] = *mount;
-    return mounts_replace(fs, &table);
+    int result = mounts_replace(fs, &table);
+    if (result == 0) {
+        mount_set_root(mount_of(fs->mounts.all.prev), root);
+    }
+    return result;
 }
 
 /* The directory @source of the host. */
@@ -45,12 +50,11 @@ static int open_source(struct hf_fs *fs, const char *source, struct inode **out)
 static int mount_at_root(struct hf_fs *fs, struct inode *root, const char *source, bool is_checked)
 {
     struct wire_mount mount = {
-        .root = root->node.id,
         .flags = is_checked ? WIRE_MOUNT_CHECKED : 0,
         .path = "/",
         .source = source,
     };
-    return add(fs, &mount);
+    return add(fs, &mount, root);
 }
 
 /* The caller holds the table, and there is a mount at "/". @root: what it should be, or NULL. */
@@ -61,7 +65,7 @@ static int take_root(struct hf_fs *fs, struct inode *root, bool is_checked)
         if (!hf_id_equal(root->node.id, mount->root_id)) {
             return -EBUSY;
         }
-        mount_set_root(mount, inode_ref(root));
+        mount_set_root(mount, root);
     }
     int result = mount_get_root(mount, &root);
     if (result == 0 && is_checked) {
@@ -107,11 +111,10 @@ int fs_attach(struct hf_fs *fs, const char *source, bool is_checked)
 
 /* ---- mount ---- */
 
-/* With the table EXCLUSIVE. */
-static int mount_on(struct hf_fs *fs, const struct place *target, const struct inode *root,
-                    const char *source, unsigned flags)
+/* A removed directory may still be where somebody is. */
+static int check_target(struct hf_fs *fs, const struct place *target)
 {
-    char path[PATH_MAX];
+    struct stat attributes;
     if (target->inode->type != S_IFDIR) {
         return -ENOTDIR;
     }
@@ -121,6 +124,27 @@ static int mount_on(struct hf_fs *fs, const struct place *target, const struct i
     if (!target->mount->in_table) {
         return -EINVAL;
     }
+    int result = inode_acquire(target->inode, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_get_attributes(target->inode, &attributes);
+    int released = inode_release(target->inode);
+    if (result == 0 && attributes.st_nlink == 0) {
+        result = -ENOENT;
+    }
+    return result < 0 ? result : released;
+}
+
+/* With the table EXCLUSIVE. */
+static int mount_on(struct hf_fs *fs, const struct place *target, struct inode *root,
+                    const char *source, unsigned flags)
+{
+    char path[PATH_MAX];
+    int result = check_target(fs, target);
+    if (result < 0) {
+        return result;
+    }
     ssize_t length = fs_get_path(target, path, sizeof path);
     if (length < 0) {
         return (int)length;
@@ -128,12 +152,11 @@ static int mount_on(struct hf_fs *fs, const struct place *target, const struct i
     struct wire_mount mount = {
         .parent = target->mount->number,
         .point = target->inode->node.id,
-        .root = root->node.id,
         .flags = (uint8_t)flags,
         .path = path,
         .source = source,
     };
-    return add(fs, &mount);
+    return add(fs, &mount, root);
 }
 
 int fs_mount(struct hf_fs *fs, const char *source, const char *target, bool read_only,
@@ -150,6 +173,10 @@ int fs_mount(struct hf_fs *fs, const char *source, const char *target, bool read
     result = mounts_hold(fs, HF_EXCLUSIVE);
     if (result == 0) {
         result = walk_to_place(fs, HF_AT_FDCWD, target, WALK_FOLLOW, &place);
+        if (result == 0) {
+            /* Somebody may have been there before something was mounted on it. */
+            result = mounts_cross(fs, &place);
+        }
         if (result == 0) {
             result = mount_on(fs, &place, root, source, flags);
             inode_unref(place.inode);
@@ -222,8 +249,8 @@ static int take_out_unused(struct hf_fs *fs, struct mount *mount)
 /* With the table EXCLUSIVE. */
 static int unmount(struct hf_fs *fs, const struct place *place, bool detach)
 {
-    struct mount *mount = place->mount;
-    if (!mount_is_root(place) || !mount->in_table) {
+    struct mount *mount = mounts_top(fs, place);
+    if (mount == NULL || !mount->in_table) {
         return -EINVAL;
     }
     if (mount == fs->mounts.root) {
@@ -239,7 +266,8 @@ int fs_unmount(struct hf_fs *fs, const char *target, unsigned walk_flags, bool d
     if (result < 0) {
         return result;
     }
-    result = walk_to_place(fs, HF_AT_FDCWD, target, walk_flags, &place);
+    /* It need not be possible to go there. */
+    result = walk_to_place(fs, HF_AT_FDCWD, target, walk_flags | WALK_COVERED, &place);
     if (result == 0) {
         result = unmount(fs, &place, detach);
         inode_unref(place.inode);

@@ -124,21 +124,21 @@ int walk_last_directory(const struct walk *walk, struct place *out)
 }
 
 /* Look the last component up. Return: 0 with a reference. */
-static int look_up_last(struct walk *walk, struct place *out)
+static int look_up_last(struct walk *walk, bool covered, struct place *out)
 {
     if (walk->last != WALK_LAST_NAME) {
         return walk_last_directory(walk, out);
     }
     out->mount = walk->mount;
     int result = step_into(walk->directory, walk->name, walk->name_length, &out->inode);
-    return result < 0 ? result : mounts_cross(walk->fs, out);
+    return result < 0 || covered ? result : mounts_cross(walk->fs, out);
 }
 
 /* Go through the component that was taken. */
 static int step(struct walk *walk)
 {
     struct place child;
-    int result = look_up_last(walk, &child);
+    int result = look_up_last(walk, false, &child);
     if (result < 0) {
         return result;
     }
@@ -246,7 +246,7 @@ int walk_to_place(struct hf_fs *fs, int at, const char *path, unsigned flags, st
     }
     int result = walk_begin(&walk, fs, at, path);
     while (result == 0) {
-        result = look_up_last(&walk, &place);
+        result = look_up_last(&walk, (flags & WALK_COVERED) != 0, &place);
         if (result < 0) {
             break;
         }

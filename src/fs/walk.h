@@ -52,8 +52,9 @@ void walk_end(struct walk *walk);
 int walk_last_directory(const struct walk *walk, struct place *out);
 
 enum walk_flags {
-    WALK_FOLLOW = 1, /* the last link too; links with slashes behind them always are */
-    WALK_EMPTY = 2,  /* an empty path is what @at stands for, whatever its type */
+    WALK_FOLLOW = 1,  /* the last link too; links with slashes behind them always are */
+    WALK_EMPTY = 2,   /* an empty path is what @at stands for, whatever its type */
+    WALK_COVERED = 4, /* not into what is mounted on a name at the end */
 };
 
 /* Walk all the way. @flags: enum walk_flags. Return: 0 with a reference in *out. */

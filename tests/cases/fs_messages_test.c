@@ -395,6 +395,63 @@ static void test_a_shared_offset_is_published_when_it_moves(void **state)
     fs_world_deinit(&world);
 }
 
+/* ---- mounts ---- */
+
+static void use_mount(hf_fs *fs)
+{
+    struct stat attributes;
+    int fd = hf_open(fs, "/m", O_RDONLY | O_DIRECTORY, 0);
+    CHECK(fd >= 0);
+    CHECK_EQUAL(hf_close(fs, fd), 0);
+    CHECK_EQUAL(hf_chdir(fs, "/m"), 0);
+    CHECK_EQUAL(hf_stat(fs, "..", &attributes), 0);
+    CHECK_EQUAL(hf_chdir(fs, "/"), 0);
+}
+
+static void act_mount(struct fs_world *world, void *argument)
+{
+    CHECK_EQUAL(hf_mkdir(world->fs, "/m", 0755), 0);
+    fs_world_meet(world);
+    fs_world_meet(world); /* the other has looked */
+    CHECK_EQUAL(hf_mount(world->fs, world->outside, "/m", "direct", 0, NULL), 0);
+    fs_world_meet(world);
+    fs_world_meet(world); /* the other uses it */
+}
+
+static void act_see_mount(struct fs_world *world, void *argument)
+{
+    struct stat attributes;
+    fs_world_meet(world);
+    CHECK_EQUAL(hf_stat(world->fs, "/", &attributes), 0);
+    uint64_t before = messages(world);
+    fs_world_meet(world);
+    fs_world_meet(world); /* the other has mounted */
+    for (int i = 0; i < REPEATS; i++) {
+        CHECK_EQUAL(hf_stat(world->fs, "/", &attributes), 0);
+    }
+    /* A recall and its release when the other mounted, and one pair to see what. */
+    CHECK_EQUAL(messages(world) - before, 4);
+
+    use_mount(world->fs);
+    before = messages(world);
+    for (int i = 0; i < REPEATS; i++) {
+        use_mount(world->fs);
+    }
+    CHECK_EQUAL(messages(world) - before, 0);
+    fs_world_meet(world);
+}
+
+/* A mount elsewhere costs each client one pair; using it again and again costs nothing. */
+static void test_mounts_are_cached(void **state)
+{
+    struct fs_world world;
+    fs_world_init(&world);
+    pid_t pid = fs_world_start(&world, act_mount, NULL);
+    fs_world_play(&world, act_see_mount, NULL);
+    fs_world_wait(pid);
+    fs_world_deinit(&world);
+}
+
 /* ---- system calls ---- */
 
 #if defined(__x86_64__)
@@ -527,6 +584,7 @@ int main(void)
         cmocka_unit_test(test_a_first_use_costs_one_pair),
         cmocka_unit_test(test_a_walk_costs_one_pair_for_each_file),
         cmocka_unit_test(test_a_shared_offset_is_published_when_it_moves),
+        cmocka_unit_test(test_mounts_are_cached),
         cmocka_unit_test(test_system_calls),
     };
     return cmocka_run_group_tests_name("fs messages", tests, NULL, NULL);

@@ -422,6 +422,9 @@ static void test_a_client_need_not_name_a_root(void **state)
 
 static void act_lose_source(struct fs_world *here, void *argument)
 {
+    const hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_client *client;
+    hf_fs *late; /* who has not been there before the source has moved */
     char path[160];
     char moved[160];
     make_directory_outside(here, "source");
@@ -430,19 +433,28 @@ static void act_lose_source(struct fs_world *here, void *argument)
     snprintf(moved, sizeof moved, "%s/moved", here->outside);
     CHECK_EQUAL(mount_direct(here->fs, path, "/m", 0), 0);
     CHECK_EQUAL(rename(path, moved), 0);
-    CHECK_EQUAL(look(here->fs, "/m"), -ENOENT);
-    CHECK_EQUAL(hf_open(here->fs, "/m", O_RDONLY | O_CREAT, 0644), -ENOENT);
-    CHECK_EQUAL(look(here->fs, "/m/.."), -ENOENT);
-    CHECK_EQUAL(look(here->fs, "/"), 0);
+    CHECK_EQUAL(hf_client_connect(here->server.address, NULL, &client), 0);
+    CHECK_EQUAL(hf_fs_attach(client, &config, &late), 0);
+    CHECK_EQUAL(look(here->fs, "/m"), 0);
+    CHECK_EQUAL(look(late, "/m"), -ENOENT);
+    CHECK_EQUAL(look(late, "/m/.."), -ENOENT);
+    CHECK_EQUAL(hf_open(late, "/m", O_RDONLY, 0), -ENOENT);
+    CHECK_EQUAL(hf_open(late, "/m", O_RDONLY | O_CREAT, 0644), -ENOENT);
+    CHECK_EQUAL(look(late, "/"), 0);
     CHECK_EQUAL(mkdir(path, 0755), 0);
-    CHECK_EQUAL(look(here->fs, "/m"), -ESTALE);
-    CHECK_EQUAL(hf_umount2(here->fs, "/m", MNT_DETACH), -ESTALE);
+    CHECK_EQUAL(look(late, "/m"), -ESTALE);
     CHECK_EQUAL(rmdir(path), 0);
     CHECK_EQUAL(rename(moved, path), 0);
-    CHECK_EQUAL(look(here->fs, "/m"), 0);
+    CHECK_EQUAL(look(late, "/m"), 0);
+    CHECK_EQUAL(hf_umount2(late, "/m", 0), 0);
+    /* Who cannot go there can take it away. */
+    CHECK_EQUAL(mount_direct(here->fs, path, "/m", 0), 0);
     CHECK_EQUAL(rename(path, moved), 0);
-    CHECK_EQUAL(look(here->fs, "/m"), 0); /* who is in it has it */
-    CHECK_EQUAL(hf_umount2(here->fs, "/m", 0), 0);
+    CHECK_EQUAL(look(late, "/m"), -ENOENT);
+    CHECK_EQUAL(hf_umount2(late, "/m", 0), 0);
+    CHECK_EQUAL(look(late, "/m"), 0);
+    hf_fs_detach(late);
+    hf_client_unref(client);
 }
 
 static void test_a_source_that_cannot_be_opened_fails_only_who_walks_there(void **state)
