@@ -234,7 +234,7 @@ static void attach(struct world *world, int client, size_t cache_bytes)
     assert_int_equal(hf_client_connect(world->server.address, NULL, &world->clients[client]), 0);
     assert_int_equal(hf_fs_attach(world->clients[client], &config, &world->fs[client]), 0);
     world->fs[client]->nodes.limit = 4;
-    budget_set_trim_at(&world->fs[client]->nodes);
+    budget_trimmed(&world->fs[client]->nodes);
 }
 
 static int remove_entry(const char *path, const struct stat *attributes, int type, struct FTW *at)

@@ -287,8 +287,8 @@ static void test_the_cache_stays_inside_its_limit(void **state)
     hf_fs_stats stats;
     fs->bytes.limit = (size_t)64 * 1024;
     fs->nodes.limit = 16;
-    budget_set_trim_at(&fs->bytes);
-    budget_set_trim_at(&fs->nodes);
+    budget_trimmed(&fs->bytes);
+    budget_trimmed(&fs->nodes);
     for (int i = 0; i < 20; i++) {
         snprintf(path, sizeof path, "d%d", i);
         assert_int_equal(hf_mkdir(fs, path, 0755), 0);

@@ -2,8 +2,9 @@
  * How much of something the caches of a filesystem have, and how much they may have: bytes, and
  * nodes of the backend.
  *
- * What is in use cannot be given back, so a budget may be exceeded; then the next look at what
- * can go waits until a quarter of the budget more is taken, and costs little for each thing taken.
+ * What is in use cannot be given back, so a budget may be exceeded. Then it is time to look again
+ * at what can go when a quarter of the budget more is taken, or after some time, as what was in use
+ * may not be any more; so looking costs little for each thing taken and for each operation.
  */
 #ifndef HF_FS_BUDGET_H
 #define HF_FS_BUDGET_H
@@ -15,8 +16,11 @@
 struct budget {
     size_t limit; /* never changes */
     _Atomic size_t used;
-    _Atomic size_t trim_at; /* with more in use it is time to trim; @limit or above */
+    _Atomic size_t trim_at; /* while over @limit: with more in use it is time to trim */
 };
+
+/* Exceeded, a budget is looked at again after a quarter of so many operations. */
+#define BUDGET_PATIENCE 4096
 
 static inline void budget_init(struct budget *budget, size_t limit)
 {
@@ -46,26 +50,15 @@ static inline size_t budget_goal(const struct budget *budget)
     return budget->limit - budget->limit / 4;
 }
 
-/* A trim is done, or what could not go then may have gone since. */
-static inline void budget_set_trim_at(struct budget *budget)
+/* A trim is done. */
+static inline void budget_trimmed(struct budget *budget)
 {
     const size_t next = budget_used(budget) + budget->limit / 4;
     atomic_store_explicit(
         &budget->trim_at, next > budget->limit ? next : budget->limit, memory_order_relaxed);
 }
 
-/* So much may go now that was in use: it counts as taken since the last trim. */
-static inline void budget_set_idle(struct budget *budget, size_t amount)
-{
-    const size_t trim_at = atomic_load_explicit(&budget->trim_at, memory_order_relaxed);
-    if (trim_at > budget->limit) {
-        const size_t beyond = trim_at - budget->limit;
-        atomic_store_explicit(
-            &budget->trim_at, trim_at - (amount < beyond ? amount : beyond), memory_order_relaxed);
-    }
-}
-
-/* Is it time to trim? */
+/* Is it time to trim? While the budget is exceeded, each time this is asked brings it nearer. */
 static inline bool budget_is_over(struct budget *budget)
 {
     const size_t used = budget_used(budget);
@@ -73,8 +66,10 @@ static inline bool budget_is_over(struct budget *budget)
     if (used > trim_at) {
         return true;
     }
-    if (trim_at > budget->limit && used + budget->limit / 4 < trim_at) {
-        budget_set_trim_at(budget);
+    if (trim_at > budget->limit) {
+        const size_t nearer = trim_at - budget->limit / BUDGET_PATIENCE - 1;
+        atomic_store_explicit(
+            &budget->trim_at, used <= budget->limit ? budget->limit : nearer, memory_order_relaxed);
     }
     return false;
 }

@@ -68,12 +68,6 @@ struct directory {
 void directory_init(struct directory *directory, struct budget *bytes);
 void directory_deinit(struct directory *directory);
 
-/* About what it takes. */
-static inline size_t directory_bytes(const struct directory *directory)
-{
-    return directory->count * sizeof(struct dentry);
-}
-
 /* Forget everything. */
 void directory_flush(struct directory *directory);
 

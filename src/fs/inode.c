@@ -281,13 +281,6 @@ void inode_unref_entry(struct inode *inode)
 
 void inode_close_file(struct inode *inode, intptr_t file)
 {
-    size_t idle = bytes_of(inode);
-    if (inode->type == S_IFDIR) {
-        pthread_mutex_lock(&inode->mutex);
-        idle += directory_bytes(inode->entries);
-        pthread_mutex_unlock(&inode->mutex);
-    }
-    budget_set_idle(&inode->fs->bytes, idle);
     /* First: its number may be given away as soon as it is closed. */
     atomic_fetch_sub_explicit(&inode->open_files, 1, memory_order_release);
     inode->backend->ops->close(inode->backend, file);

@@ -68,7 +68,7 @@ static void trim_nodes(struct hf_fs *fs)
         pthread_mutex_lock(&fs->inodes_mutex);
     }
     pthread_mutex_unlock(&fs->inodes_mutex);
-    budget_set_trim_at(&fs->nodes);
+    budget_trimmed(&fs->nodes);
 }
 
 /* ---- bytes ---- */
@@ -146,7 +146,7 @@ static void trim_bytes(struct hf_fs *fs)
         inode_unref(directory);
         drop_unreferenced(fs, goal);
     }
-    budget_set_trim_at(&fs->bytes);
+    budget_trimmed(&fs->bytes);
 }
 
 void inodes_trim(struct hf_fs *fs)
