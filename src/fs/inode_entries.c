@@ -319,11 +319,13 @@ int inode_stat_entry(struct inode *directory, const char *name, size_t length, b
     if (result == -ESTALE) {
         /* The listing does not tell what is mounted there; or somebody else has been here. */
         pthread_mutex_lock(&directory->mutex);
+        validate(directory);
         entries->numbers_unsure = true;
         result = look_up(directory, name, length, true, child);
         pthread_mutex_unlock(&directory->mutex);
     } else if (listed && result == 0) {
         pthread_mutex_lock(&directory->mutex);
+        validate(directory);
         remember(directory, name, length, result, found);
         pthread_mutex_unlock(&directory->mutex);
     }

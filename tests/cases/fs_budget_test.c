@@ -8,9 +8,11 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MEBIBYTE ((size_t)1024 * 1024)
@@ -409,11 +411,79 @@ static void test_a_number_used_again_is_another_file(void **state)
     play_reuse(act_reuse_with_small_caches);
 }
 
+/* ---- what a listing says ---- */
+
+#define EXIT_MAY_NOT_MOUNT 77
+
+/* Mount one file over another, for this process alone. */
+static void mount_over(const struct fs_world *world, const char *file, const char *place)
+{
+    char from[96];
+    char to[96];
+    snprintf(from, sizeof from, "%s/%s", world->root, file);
+    snprintf(to, sizeof to, "%s/%s", world->root, place);
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount(from, to, NULL, MS_BIND, NULL) != 0) {
+        _exit(EXIT_MAY_NOT_MOUNT);
+    }
+}
+
+/* The listing has the number of what lies below. */
+static void act_look_at_mounted(struct fs_world *world, void *argument)
+{
+    hf_dirent entry;
+    struct stat attributes;
+    char path[8];
+    fs_world_leave(world);
+    mount_over(world, "f0", "f3");
+    fs_world_join(world);
+
+    int fd = hf_open(world->fs, "/", O_RDONLY | O_DIRECTORY, 0);
+    CHECK_EQUAL(hf_lstat(world->fs, "f0", &attributes), 0);
+    while (hf_readdir(world->fs, fd, &entry) == 1) {
+    }
+    CHECK_EQUAL(hf_close(world->fs, fd), 0);
+    for (int pass = 0; pass < 2; pass++) {
+        for (unsigned i = 0; i < 5; i++) {
+            snprintf(path, sizeof path, "f%u", i);
+            CHECK_EQUAL(hf_lstat(world->fs, path, &attributes), 0);
+            check_against_kernel(world, path, &attributes);
+        }
+    }
+    fd = hf_open(world->fs, "f3", O_WRONLY | O_TRUNC, 0);
+    CHECK(fd >= 0);
+    CHECK_EQUAL(hf_close(world->fs, fd), 0);
+    CHECK_EQUAL(hf_lstat(world->fs, "f0", &attributes), 0);
+    CHECK_EQUAL(attributes.st_size, 0);
+}
+
+/* What a listing says of a file is compared with the file. */
+static void test_a_listing_is_not_believed_blindly(void **state)
+{
+    struct fs_world world;
+    char path[96];
+    int status;
+    fs_world_init(&world);
+    for (int i = 0; i < 5; i++) {
+        snprintf(path, sizeof path, "%s/f%d", world.root, i);
+        assert_int_equal(mknod(path, S_IFREG | 0644, 0), 0);
+        assert_int_equal(truncate(path, i + 1), 0);
+    }
+    pid_t pid = fs_world_start(&world, act_look_at_mounted, NULL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    fs_world_deinit(&world);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_MAY_NOT_MOUNT) {
+        skip();
+    }
+    assert_int_equal(status, 0);
+}
+
 int main(int argc, char **argv)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_number_used_again_is_another_file),
+        cmocka_unit_test(test_a_listing_is_not_believed_blindly),
         cmocka_unit_test(test_a_large_directory),
 
         cmocka_unit_test(test_a_million_files),
