@@ -462,9 +462,46 @@ static void test_mounts_are_cached(void **state)
 struct traced {
     long total;
     long writes;
+    long stats;
 };
 
-enum traced_operation { TRACE_WRITE, TRACE_APPEND, TRACE_STAT, TRACE_GET_XATTR };
+enum traced_operation {
+    TRACE_WRITE,
+    TRACE_APPEND,
+    TRACE_STAT,
+    TRACE_GET_XATTR,
+    TRACE_OPEN,
+    TRACE_MAKE_AND_REMOVE,
+    TRACE_WALK,
+};
+
+static void open_and_close(hf_fs *fs, const char *path, int flags)
+{
+    int fd = hf_open(fs, path, flags, 0644);
+    CHECK(fd >= 0);
+    CHECK_EQUAL(hf_close(fs, fd), 0);
+}
+
+static void make_and_remove(hf_fs *fs)
+{
+    open_and_close(fs, "a/b/new", O_CREAT | O_EXCL | O_WRONLY);
+    CHECK_EQUAL(hf_unlink(fs, "a/b/new"), 0);
+}
+
+/* Files that this client has not made, all but one not looked at. */
+static void make_tree_of_host(const struct fs_world *world)
+{
+    char path[96];
+    struct stat attributes;
+    snprintf(path, sizeof path, "%s/tree", world->root);
+    CHECK_EQUAL(mkdir(path, 0755), 0);
+    for (unsigned i = 0; i <= TRACED_WRITES; i++) {
+        snprintf(path, sizeof path, "%s/tree/f%u", world->root, i);
+        CHECK_EQUAL(mknod(path, S_IFREG | 0644, 0), 0);
+    }
+    CHECK_EQUAL(hf_lstat(world->fs, "tree/f0", &attributes), 0);
+    CHECK_EQUAL(hf_lstat(world->fs, "tree/..", &attributes), 0);
+}
 
 static void act_traced(struct fs_world *world, void *argument)
 {
@@ -477,6 +514,9 @@ static void act_traced(struct fs_world *world, void *argument)
     again_set_xattr(&cached);
     again_get_xattr(&cached);
     CHECK_EQUAL(hf_stat(world->fs, "a/b/file", &attributes), 0);
+    open_and_close(world->fs, "a/b/file", O_RDONLY);
+    make_and_remove(world->fs);
+    make_tree_of_host(world);
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0) {
         _exit(77);
     }
@@ -489,6 +529,12 @@ static void act_traced(struct fs_world *world, void *argument)
             hf_write(world->fs, cached.log, "0123456789", 10);
         } else if (*operation == TRACE_GET_XATTR) {
             again_get_xattr(&cached);
+        } else if (*operation == TRACE_OPEN) {
+            open_and_close(world->fs, "a/b/file", O_RDONLY);
+        } else if (*operation == TRACE_MAKE_AND_REMOVE) {
+            make_and_remove(world->fs);
+        } else if (*operation == TRACE_WALK) {
+            CHECK_EQUAL(walk_in_order(world->fs), TRACED_WRITES + 1);
         } else {
             hf_stat(world->fs, "a/b/file", &attributes);
         }
@@ -522,6 +568,7 @@ static struct traced trace(pid_t pid)
         } else if (counting) {
             counted.total++;
             counted.writes += registers.orig_rax == SYS_pwrite64;
+            counted.stats += registers.orig_rax == SYS_newfstatat;
         }
     }
 }
@@ -545,7 +592,9 @@ static bool count_system_calls(enum traced_operation operation, struct traced *c
     return may_trace;
 }
 
-/* One pwrite for a write or an append, nothing for a stat or for looking at attributes. */
+/* One pwrite for a write or an append, nothing for a stat or for looking at attributes; an open and
+ * a close for those; one call more to make a file and one to remove it. A first look at a file of
+ * a directory that was read is one fstatat, and a second nothing. */
 static void test_system_calls(void **state)
 {
     struct traced counted = {0};
@@ -565,6 +614,16 @@ static void test_system_calls(void **state)
 
     assert_true(count_system_calls(TRACE_GET_XATTR, &counted));
     assert_int_equal(counted.total, 0);
+
+    assert_true(count_system_calls(TRACE_OPEN, &counted));
+    assert_int_equal(counted.total, 2 * TRACED_WRITES);
+
+    assert_true(count_system_calls(TRACE_MAKE_AND_REMOVE, &counted));
+    assert_int_equal(counted.total, 4 * TRACED_WRITES);
+
+    /* What takes messages waits for them in ways that cannot be foretold. */
+    assert_true(count_system_calls(TRACE_WALK, &counted));
+    assert_int_equal(counted.stats, TRACED_WRITES);
 }
 
 #else
