@@ -33,6 +33,9 @@ static struct mount *mount_new(struct hf_fs *fs, const struct wire_mount *entry)
         free(mount);
         return NULL;
     }
+    if (mount->use_handle != NULL) {
+        mount->use_handle->inherited = true;
+    }
     list_init(&mount->link);
     pthread_mutex_init(&mount->mutex, NULL);
     mount->fs = fs;
@@ -187,7 +190,9 @@ void mounts_use_in_child(struct hf_fs *fs)
     struct list *link = fs->mounts.all.next;
     for (; link != &fs->mounts.all; link = link->next) {
         const struct mount *mount = mount_of(link);
-        if (mount->use_handle != NULL && atomic_load(&mount->uses) > 0) {
+        /* Mostly the client has seen to it before the fork. */
+        if (mount->use_handle != NULL && atomic_load(&mount->uses) > 0 &&
+            !handle_is_shared(mount->use_handle)) {
             /* Where it fails the connection is lost, and nothing else works either. */
             (void)hf_sync_acquire(mount->use_handle, HF_SHARED, NULL);
         }
