@@ -178,6 +178,58 @@ static void test_all_clients_see_the_same_mounts(void **state)
     play_turns(act_share_mounts);
 }
 
+/* ---- seen at once ---- */
+
+#define TRIALS 500
+
+/* All that tells whether the directory outside is mounted at /m, read-only. */
+static void expect_mounted(hf_fs *fs, bool is_mounted)
+{
+    char path[PATH_MAX];
+    CHECK_EQUAL(look(fs, "/m/above"), is_mounted ? 0 : -ENOENT);
+    CHECK_EQUAL(look(fs, "/m/below"), is_mounted ? -ENOENT : 0);
+    CHECK_EQUAL(hf_access(fs, "/m", W_OK), is_mounted ? -EROFS : 0);
+    CHECK_EQUAL(hf_rename(fs, "/m", "/m"), 0);
+    CHECK_EQUAL(hf_rename(fs, "/m", "/n"), is_mounted ? -EBUSY : 0);
+    if (!is_mounted) {
+        CHECK_EQUAL(hf_rename(fs, "/n", "/m"), 0);
+    }
+    int fd = hf_open(fs, "/m/below", O_RDONLY, 0);
+    CHECK_EQUAL(fd < 0 ? fd : hf_close(fs, fd), is_mounted ? -ENOENT : 0);
+    CHECK_EQUAL(hf_chdir(fs, "/m"), 0);
+    CHECK_EQUAL(look(fs, "above"), is_mounted ? 0 : -ENOENT);
+    CHECK_EQUAL(hf_getcwd(fs, path, sizeof path), 3);
+    CHECK_EQUAL(hf_chdir(fs, ".."), 0);
+}
+
+static void act_change_and_look(struct fs_world *here, void *role)
+{
+    if (*(int *)role == 0) {
+        CHECK_EQUAL(hf_mkdir(here->fs, "/m", 0755), 0);
+        make_file(here->fs, "/m/below");
+        make_directory_outside(here, "above");
+    }
+    fs_world_meet(here);
+    for (int trial = 0; trial < TRIALS; trial++) {
+        if (trial / 2 % 2 == *(int *)role) {
+            const int result = trial % 2 == 0
+                                   ? mount_direct(here->fs, here->outside, "/m", MS_RDONLY)
+                                   : hf_umount2(here->fs, "/m", 0);
+            CHECK_EQUAL(result, 0);
+            fs_world_meet(here); /* now the other looks */
+        } else {
+            fs_world_meet(here);
+            expect_mounted(here->fs, trial % 2 == 0);
+        }
+        fs_world_meet(here);
+    }
+}
+
+static void test_every_mount_and_unmount_is_seen_at_once(void **state)
+{
+    play_turns(act_change_and_look);
+}
+
 /* ---- paths across mounts ---- */
 
 static void act_walk(struct fs_world *here, void *argument)
@@ -635,6 +687,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         CASE(test_all_clients_see_the_same_mounts),
+        CASE(test_every_mount_and_unmount_is_seen_at_once),
         CASE(test_paths_go_through_mounts_as_on_linux),
         CASE(test_what_cannot_be_mounted_is_refused),
         CASE(test_only_a_checked_mount_is_checked),
