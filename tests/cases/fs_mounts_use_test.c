@@ -1,9 +1,9 @@
 /*
  * What may be done in a mount, who is in the way of unmounting it, and that nobody gets out of it.
  */
+#include "cases/fs_mounts.h"
 #include "client/client.h"
 #include "fs/ids.h"
-#include "lib/fs_world.h"
 #include "lib/test.h"
 
 #include <errno.h>
@@ -33,31 +33,6 @@ static int tear_down(void **state)
 }
 
 /* ---- what the actors do ---- */
-
-static void make_file(hf_fs *fs, const char *path)
-{
-    int fd = hf_open(fs, path, O_CREAT | O_EXCL | O_WRONLY, 0644);
-    CHECK(fd >= 0);
-    CHECK_EQUAL(hf_close(fs, fd), 0);
-}
-
-static int look(hf_fs *fs, const char *path)
-{
-    struct stat attributes;
-    return hf_stat(fs, path, &attributes);
-}
-
-static ino_t number_of(hf_fs *fs, const char *path)
-{
-    struct stat attributes;
-    CHECK_EQUAL(hf_stat(fs, path, &attributes), 0);
-    return attributes.st_ino;
-}
-
-static int mount_direct(hf_fs *fs, const char *source, const char *target, unsigned long flags)
-{
-    return hf_mount(fs, source, target, "direct", flags, NULL);
-}
 
 /* The directory outside, mounted at /m. */
 static void mount_outside(struct fs_world *here, unsigned long flags)
@@ -608,5 +583,6 @@ int main(void)
         CASE(test_the_dead_are_in_nobodys_way),
         CASE(test_what_is_open_in_a_detached_mount_goes_on),
     };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("fs mounts in use", tests, NULL, NULL);
 }
