@@ -277,27 +277,34 @@ static void take_grants(const struct fork_copy *copy)
     }
 }
 
-/* And what the server has said since. */
-static int take_input(hf_client *client, struct fork_copy *copy)
+/* Behind what there is. Return: 0, -ENOMEM. */
+static int append_input(hf_client *client, const struct buffer *part)
 {
-    struct buffer *parts[] = {&copy->later, &copy->in};
-    size_t size = 0;
-    pthread_mutex_lock(&client->lock);
-    for (size_t i = 0; i < 2; i++) {
-        uint8_t *room = buffer_reserve(&client->in, parts[i]->length);
-        if (room == NULL) {
-            pthread_mutex_unlock(&client->lock);
-            return -ENOMEM;
-        }
-        memcpy(room, buffer_data(parts[i]), parts[i]->length);
-        buffer_commit(&client->in, parts[i]->length);
-        size += parts[i]->length;
+    if (part->length == 0) {
+        return 0;
     }
-    if (size > 0) {
+    uint8_t *room = buffer_reserve(&client->in, part->length);
+    if (room == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(room, buffer_data(part), part->length);
+    buffer_commit(&client->in, part->length);
+    return 0;
+}
+
+/* And what the server has said since. */
+static int take_input(hf_client *client, const struct fork_copy *copy)
+{
+    pthread_mutex_lock(&client->lock);
+    int error = append_input(client, &copy->later);
+    if (error == 0) {
+        error = append_input(client, &copy->in);
+    }
+    if (error == 0 && client->in.length > 0) {
         client_receive(client);
     }
     pthread_mutex_unlock(&client->lock);
-    return 0;
+    return error;
 }
 
 static void client_child(hf_client *client)
