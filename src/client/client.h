@@ -70,7 +70,14 @@ struct hf_sync {
     hf_client *client;
     struct list armed_link;
     uint32_t references; /* 0: closed, waits for the server's last answer */
+    bool inherited;      /* SHARED use of it goes on in the child of a fork, as one use */
 };
+
+/* Does any thread use it SHARED now? */
+static inline bool handle_is_shared(const struct hf_sync *handle)
+{
+    return (atomic_load_explicit(&handle->hold.word, memory_order_relaxed) & SYNC_READERS) != 0;
+}
 
 struct hf_cancel {
     hf_client *client;

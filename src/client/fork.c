@@ -15,12 +15,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 struct fork_grant {
     hf_sync *handle;
-    uint64_t grant;
+    bool is_use;    /* of a pure lock, which goes on in the child; else it is a reference */
+    uint64_t grant; /* 0: the use could not be had at once */
 };
 
 /* The connection made for the child. */
@@ -32,6 +34,7 @@ struct fork_copy {
     uint64_t number;
     uint32_t seq;
     struct buffer in;
+    struct buffer later; /* messages that came meanwhile and are the child's to handle */
     struct fork_grant *grants;
     size_t grant_count;
 };
@@ -71,7 +74,8 @@ static int copy_dial(const hf_client *client, struct fork_copy *copy, uint64_t d
     return error;
 }
 
-/* What the child must have a reference to: all that the parent has registered. */
+/* What the child must have a reference to: all that the parent has registered. And what it is to
+ * go on using. */
 static int copy_list_handles(const hf_client *client, struct fork_copy *copy)
 {
     copy->grants = calloc(client->handles.count + 1, sizeof(*copy->grants));
@@ -81,13 +85,34 @@ static int copy_list_handles(const hf_client *client, struct fork_copy *copy)
     struct id_map_node *node = NULL;
     while ((node = id_map_next(&client->handles, node)) != NULL) {
         hf_sync *handle = handle_from_node(node);
-        if (handle->references > 0 && !handle->hold.lock_only && handle->hold.grant != 0) {
-            copy->grants[copy->grant_count++].handle = handle;
+        const bool is_use = handle->inherited && handle_is_shared(handle);
+        if (is_use ||
+            (handle->references > 0 && !handle->hold.lock_only && handle->hold.grant != 0)) {
+            copy->grants[copy->grant_count++] = (struct fork_grant){handle, is_use, 0};
         }
     }
     return 0;
 }
 
+/* The next message but RECALLs of what the child has already: these are for it to obey. */
+static int copy_read_answer(struct fork_copy *copy, uint64_t deadline_ns,
+                            struct wire_message *answer)
+{
+    for (;;) {
+        int error = client_read_message(copy->fd, &copy->in, deadline_ns, answer);
+        if (error != 0 || answer->kind != WIRE_RECALL) {
+            return error;
+        }
+        uint8_t *room = buffer_reserve(&copy->later, wire_size(answer));
+        if (room == NULL) {
+            return -ENOMEM;
+        }
+        buffer_commit(&copy->later, wire_encode(answer, room));
+    }
+}
+
+/* A use is asked for AHEAD: it is free unless somebody waits for this process to answer, which it
+ * cannot now. Then the child asks for itself. */
 static int copy_register_one(struct fork_copy *copy, struct fork_grant *item, uint64_t deadline_ns)
 {
     struct wire_message answer;
@@ -96,15 +121,18 @@ static int copy_register_one(struct fork_copy *copy, struct fork_grant *item, ui
                                          .kind = WIRE_ACQUIRE,
                                          .id = item->handle->hold.node.id,
                                          .seq = ++copy->seq,
-                                         .mode = HF_INVALID,
-                                         .flags = WIRE_REFERENCE,
+                                         .mode = item->is_use ? HF_SHARED : HF_INVALID,
+                                         .flags = item->is_use ? WIRE_AHEAD : WIRE_REFERENCE,
                                      },
                                      deadline_ns);
     if (error == 0) {
-        error = client_read_message(copy->fd, &copy->in, deadline_ns, &answer);
+        error = copy_read_answer(copy, deadline_ns, &answer);
     }
     if (error != 0) {
         return error;
+    }
+    if (answer.kind == WIRE_GRANT && (answer.flags & WIRE_DENIED) != 0 && item->is_use) {
+        return 0;
     }
     if (answer.kind == WIRE_GOODBYE || (answer.flags & WIRE_DENIED) != 0) {
         return client_goodbye_error(answer.reason);
@@ -143,6 +171,7 @@ static void copy_free(struct fork_copy *copy)
     }
     ready_deinit(&copy->ready);
     buffer_deinit(&copy->in);
+    buffer_deinit(&copy->later);
     free(copy->grants);
     free(copy);
 }
@@ -183,6 +212,7 @@ static int client_prepare(hf_client *client, int hook_error)
     copy->wake_fd = -1;
     copy->ready = (struct ready){-1, -1, -1};
     buffer_init(&copy->in, 2 * (WIRE_LENGTH_BYTES + WIRE_FRAME_MAX));
+    buffer_init(&copy->later, SIZE_MAX);
     copy->error = hook_error;
     if (copy->error == 0) {
         copy->error = is_over(client) ? -ENOTCONN : copy_fill(client, copy);
@@ -234,6 +264,49 @@ static void forget_connection(hf_client *client)
     }
 }
 
+/* In the child: what its connection has of the handles. */
+static void take_grants(const struct fork_copy *copy)
+{
+    for (size_t i = 0; i < copy->grant_count; i++) {
+        const struct fork_grant *item = &copy->grants[i];
+        if (!item->is_use) {
+            item->handle->hold.grant = item->grant;
+        } else if (item->grant != 0) {
+            sync_hold_inherit(&item->handle->hold, item->grant);
+        }
+    }
+}
+
+/* Behind what there is. Return: 0, -ENOMEM. */
+static int append_input(hf_client *client, const struct buffer *part)
+{
+    if (part->length == 0) {
+        return 0;
+    }
+    uint8_t *room = buffer_reserve(&client->in, part->length);
+    if (room == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(room, buffer_data(part), part->length);
+    buffer_commit(&client->in, part->length);
+    return 0;
+}
+
+/* And what the server has said since. */
+static int take_input(hf_client *client, const struct fork_copy *copy)
+{
+    pthread_mutex_lock(&client->lock);
+    int error = append_input(client, &copy->later);
+    if (error == 0) {
+        error = append_input(client, &copy->in);
+    }
+    if (error == 0 && client->in.length > 0) {
+        client_receive(client);
+    }
+    pthread_mutex_unlock(&client->lock);
+    return error;
+}
+
 static void client_child(hf_client *client)
 {
     struct fork_copy *copy = client->fork_copy;
@@ -254,11 +327,10 @@ static void client_child(hf_client *client)
     if (error == 0) {
         client->number = copy->number;
         client->core.last_seq = copy->seq;
-        for (size_t i = 0; i < copy->grant_count; i++) {
-            copy->grants[i].handle->hold.grant = copy->grants[i].grant;
-        }
-        client->has_helper = client_start_helper(client) == 0;
-        error = client->has_helper ? 0 : -EAGAIN;
+        take_grants(copy);
+        error = take_input(client, copy);
+        client->has_helper = error == 0 && client_start_helper(client) == 0;
+        error = client->has_helper || error != 0 ? error : -EAGAIN;
     } else {
         client->has_helper = false;
     }

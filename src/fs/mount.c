@@ -33,6 +33,9 @@ static struct mount *mount_new(struct hf_fs *fs, const struct wire_mount *entry)
         free(mount);
         return NULL;
     }
+    if (mount->use_handle != NULL) {
+        mount->use_handle->inherited = true;
+    }
     list_init(&mount->link);
     pthread_mutex_init(&mount->mutex, NULL);
     mount->fs = fs;
@@ -187,7 +190,9 @@ void mounts_use_in_child(struct hf_fs *fs)
     struct list *link = fs->mounts.all.next;
     for (; link != &fs->mounts.all; link = link->next) {
         const struct mount *mount = mount_of(link);
-        if (mount->use_handle != NULL && atomic_load(&mount->uses) > 0) {
+        /* Mostly the client has seen to it before the fork. */
+        if (mount->use_handle != NULL && atomic_load(&mount->uses) > 0 &&
+            !handle_is_shared(mount->use_handle)) {
             /* Where it fails the connection is lost, and nothing else works either. */
             (void)hf_sync_acquire(mount->use_handle, HF_SHARED, NULL);
         }
@@ -314,11 +319,13 @@ int mounts_hold(struct hf_fs *fs, hf_mode mode)
     if (result < 0) {
         return result;
     }
-    if (is_loaded(fs)) {
+    /* What is changed is the value itself: another object of this process may have changed it. */
+    const bool always = mode == HF_EXCLUSIVE;
+    if (!always && is_loaded(fs)) {
         return 0;
     }
     pthread_mutex_lock(&mounts->mutex);
-    result = is_loaded(fs) ? 0 : load(fs);
+    result = !always && is_loaded(fs) ? 0 : load(fs);
     pthread_mutex_unlock(&mounts->mutex);
     if (result < 0) {
         hf_sync_release(mounts->handle);

@@ -13,6 +13,9 @@
 #include "lib/test_server.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -166,6 +169,82 @@ static void test_up_and_down_through_mounts(void **state)
     assert_int_equal(mounts_release(fs), 0);
 }
 
+/* Two objects on one connection do not hear of each other, but they do not undo each other's. */
+static void test_two_objects_of_one_client_keep_each_others_mounts(void **state)
+{
+    const hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_fs *second;
+    assert_int_equal(hf_fs_attach(client, &config, &second), 0);
+    mount_c("/a");
+    assert_int_equal(hf_mount(second, fs->mounts.root->source, "/a/..", "direct", 0, NULL), -EBUSY);
+    assert_int_equal(hf_mount(second, fs->mounts.root->source, "/c", "direct", 0, NULL), 0);
+    assert_int_equal(second->mounts.count, 3);
+    assert_int_equal(hf_umount2(fs, "/c", 0), 0);
+    assert_int_equal(fs->mounts.count, 2);
+    hf_fs_detach(second);
+}
+
+/* ---- threads ---- */
+
+#define WALKERS 3
+#define ROUNDS 200
+
+static atomic_bool is_over;
+
+static void *walk_on(void *argument)
+{
+    hf_fs *own = argument;
+    struct stat attributes;
+    hf_mount_info *mounts;
+    while (!atomic_load(&is_over)) {
+        int fd = hf_open(own, "/a", O_PATH | O_DIRECTORY, 0);
+        assert_true(fd >= 0);
+        int result = hf_fstatat(own, fd, "b/..", &attributes, 0);
+        assert_true(result == 0 || result == -ENOENT);
+        result = hf_fstatat(own, fd, "../c", &attributes, 0);
+        assert_true(result == 0 || result == -ENOENT); /* it may be detached */
+        result = hf_chdir(own, "/a/b");
+        assert_true(result == 0 || result == -ENOENT);
+        assert_int_equal(hf_chdir(own, "/"), 0);
+        assert_int_equal(hf_close(own, fd), 0);
+        assert_true(hf_mounts(own, &mounts) >= 1);
+        free(mounts);
+    }
+    return NULL;
+}
+
+/* Mounts that are in use go out of the table while threads of two clients walk, and are freed when
+ * nobody can be there any more. */
+static void test_threads_walk_while_mounts_come_and_go(void **state)
+{
+    const hf_fs_config config = HF_FS_CONFIG_INIT;
+    pthread_t threads[2 * WALKERS];
+    hf_client *other;
+    hf_fs *others;
+    assert_int_equal(hf_client_connect(server.address, NULL, &other), 0);
+    assert_int_equal(hf_fs_attach(other, &config, &others), 0);
+    atomic_store(&is_over, false);
+    for (int i = 0; i < 2 * WALKERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, walk_on, i % 2 == 0 ? fs : others), 0);
+    }
+    for (int i = 0; i < (test_is_plain() ? ROUNDS : ROUNDS / 10); i++) {
+        mount_c("/a");
+        int result = hf_umount2(fs, "/a", 0);
+        assert_true(result == 0 || result == -EBUSY);
+        if (result == -EBUSY) {
+            assert_int_equal(hf_umount2(fs, "/a", MNT_DETACH), 0);
+        }
+    }
+    atomic_store(&is_over, true);
+    for (int i = 0; i < 2 * WALKERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    mount_c("/a"); /* loads the table */
+    assert_int_equal(count_known(), 2);
+    hf_fs_detach(others);
+    hf_client_unref(other);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -176,6 +255,8 @@ int main(void)
         CASE(test_a_detached_mount_stays_until_it_is_not_used),
         CASE(test_only_the_first_use_and_the_last_reach_the_handle),
         CASE(test_up_and_down_through_mounts),
+        CASE(test_two_objects_of_one_client_keep_each_others_mounts),
+        CASE(test_threads_walk_while_mounts_come_and_go),
     };
     return cmocka_run_group_tests_name("mount", tests, NULL, NULL);
 }

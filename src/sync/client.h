@@ -228,6 +228,9 @@ void sync_hold_disconnect(struct sync_client *client, struct sync_hold *hold, in
  * has nothing of it. The value is kept as a value last seen. */
 void sync_hold_reset(struct sync_hold *hold);
 
+/* After that: the connection has it SHARED as @grant, and one use of it goes on in the child. */
+void sync_hold_inherit(struct sync_hold *hold, uint64_t grant);
+
 /* Assert the invariants at the top of client.c; the fast path must be quiet. */
 void sync_hold_check(const struct sync_hold *hold);
 

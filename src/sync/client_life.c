@@ -66,6 +66,15 @@ void sync_hold_reset(struct sync_hold *hold)
     hold->tick_ns = 0;
 }
 
+void sync_hold_inherit(struct sync_hold *hold, uint64_t grant)
+{
+    assert(hold->mode == HF_INVALID && hold->grant == 0);
+    hold->grant = grant;
+    hold->mode = HF_SHARED;
+    atomic_store_explicit(&hold->word, SYNC_READER + SYNC_USE, memory_order_relaxed);
+    gate_set(hold);
+}
+
 void sync_hold_check(const struct sync_hold *hold)
 {
     uint64_t word = word_now(hold);

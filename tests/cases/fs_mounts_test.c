@@ -1,10 +1,8 @@
 /*
  * The namespace: all clients of a server see the same mounts, which come and go under them.
  */
-#include "client/client.h"
-#include "lib/fs_world.h"
+#include "cases/fs_mounts.h"
 #include "lib/test.h"
-#include "wire/mounts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -30,31 +28,6 @@ static int tear_down(void **state)
 }
 
 /* ---- what the actors do ---- */
-
-static void make_file(hf_fs *fs, const char *path)
-{
-    int fd = hf_open(fs, path, O_CREAT | O_EXCL | O_WRONLY, 0644);
-    CHECK(fd >= 0);
-    CHECK_EQUAL(hf_close(fs, fd), 0);
-}
-
-static int look(hf_fs *fs, const char *path)
-{
-    struct stat attributes;
-    return hf_stat(fs, path, &attributes);
-}
-
-static ino_t number_of(hf_fs *fs, const char *path)
-{
-    struct stat attributes;
-    CHECK_EQUAL(hf_stat(fs, path, &attributes), 0);
-    return attributes.st_ino;
-}
-
-static int mount_direct(hf_fs *fs, const char *source, const char *target, unsigned long flags)
-{
-    return hf_mount(fs, source, target, "direct", flags, NULL);
-}
 
 static void make_directory_outside(const struct fs_world *here, const char *name)
 {
@@ -176,6 +149,58 @@ static void act_share_mounts(struct fs_world *here, void *role)
 static void test_all_clients_see_the_same_mounts(void **state)
 {
     play_turns(act_share_mounts);
+}
+
+/* ---- seen at once ---- */
+
+#define TRIALS 500
+
+/* All that tells whether the directory outside is mounted at /m, read-only. */
+static void expect_mounted(hf_fs *fs, bool is_mounted)
+{
+    char path[PATH_MAX];
+    CHECK_EQUAL(look(fs, "/m/above"), is_mounted ? 0 : -ENOENT);
+    CHECK_EQUAL(look(fs, "/m/below"), is_mounted ? -ENOENT : 0);
+    CHECK_EQUAL(hf_access(fs, "/m", W_OK), is_mounted ? -EROFS : 0);
+    CHECK_EQUAL(hf_rename(fs, "/m", "/m"), 0);
+    CHECK_EQUAL(hf_rename(fs, "/m", "/n"), is_mounted ? -EBUSY : 0);
+    if (!is_mounted) {
+        CHECK_EQUAL(hf_rename(fs, "/n", "/m"), 0);
+    }
+    int fd = hf_open(fs, "/m/below", O_RDONLY, 0);
+    CHECK_EQUAL(fd < 0 ? fd : hf_close(fs, fd), is_mounted ? -ENOENT : 0);
+    CHECK_EQUAL(hf_chdir(fs, "/m"), 0);
+    CHECK_EQUAL(look(fs, "above"), is_mounted ? 0 : -ENOENT);
+    CHECK_EQUAL(hf_getcwd(fs, path, sizeof path), 3);
+    CHECK_EQUAL(hf_chdir(fs, ".."), 0);
+}
+
+static void act_change_and_look(struct fs_world *here, void *role)
+{
+    if (*(int *)role == 0) {
+        CHECK_EQUAL(hf_mkdir(here->fs, "/m", 0755), 0);
+        make_file(here->fs, "/m/below");
+        make_directory_outside(here, "above");
+    }
+    fs_world_meet(here);
+    for (int trial = 0; trial < TRIALS; trial++) {
+        if (trial / 2 % 2 == *(int *)role) {
+            const int result = trial % 2 == 0
+                                   ? mount_direct(here->fs, here->outside, "/m", MS_RDONLY)
+                                   : hf_umount2(here->fs, "/m", 0);
+            CHECK_EQUAL(result, 0);
+            fs_world_meet(here); /* now the other looks */
+        } else {
+            fs_world_meet(here);
+            expect_mounted(here->fs, trial % 2 == 0);
+        }
+        fs_world_meet(here);
+    }
+}
+
+static void test_every_mount_and_unmount_is_seen_at_once(void **state)
+{
+    play_turns(act_change_and_look);
 }
 
 /* ---- paths across mounts ---- */
@@ -522,119 +547,12 @@ static void test_mounts_come_and_go_under_walkers(void **state)
     }
 }
 
-/* ---- the table itself ---- */
-
-static void act_fill(struct fs_world *here, void *argument)
-{
-    char path[256];
-    int count = 0;
-    int result = 0;
-    CHECK_EQUAL(hf_mkdir(here->fs, "/d", 0755), 0);
-    while (result == 0) {
-        CHECK(count < WIRE_MOUNTS_MAX);
-        snprintf(path, sizeof path, "/d/%d", count++);
-        CHECK_EQUAL(hf_mkdir(here->fs, path, 0755), 0);
-        result = mount_direct(here->fs, here->outside, path, 0);
-    }
-    CHECK_EQUAL(result, -ENOSPC);
-    CHECK(count > 30);
-    CHECK_EQUAL(hf_umount2(here->fs, "/d/0", 0), 0);
-    CHECK_EQUAL(mount_direct(here->fs, here->outside, path, 0), 0);
-    for (int i = 1; i < count; i++) {
-        snprintf(path, sizeof path, "/d/%d", i);
-        CHECK_EQUAL(hf_umount2(here->fs, path, 0), 0);
-    }
-}
-
-static void test_the_table_has_an_end(void **state)
-{
-    fs_world_play(&world, act_fill, NULL);
-}
-
-/* What a client can publish that keeps to the protocol, and to nothing else. */
-static void publish(hf_client *client, const void *value, size_t size)
-{
-    hf_sync *handle;
-    CHECK_EQUAL(client_open_reserved(client, WIRE_MOUNTS_ID, 0, &handle), 0);
-    CHECK(hf_sync_acquire(handle, HF_EXCLUSIVE, NULL) >= 0);
-    CHECK_EQUAL(hf_sync_set_value(handle, value, size), 0);
-    CHECK_EQUAL(hf_sync_release(handle), 0);
-    hf_sync_close(handle);
-}
-
-static void act_publish_garbage(struct fs_world *here, void *argument)
-{
-    struct wire_mounts table;
-    uint8_t right[HF_VALUE_MAX];
-    uint8_t bytes[HF_VALUE_MAX];
-    hf_client *hostile;
-    hf_sync *handle;
-    char byte;
-
-    CHECK_EQUAL(hf_client_connect(here->server.address, NULL, &hostile), 0);
-    CHECK_EQUAL(hf_mkdir(here->fs, "/m", 0755), 0);
-    CHECK_EQUAL(mount_direct(here->fs, here->outside, "/m", 0), 0);
-    make_file(here->fs, "/m/file");
-    int fd = hf_open(here->fs, "/m/file", O_RDWR, 0);
-    CHECK_EQUAL(client_open_reserved(hostile, WIRE_MOUNTS_ID, 0, &handle), 0);
-    CHECK(hf_sync_acquire(handle, HF_SHARED, NULL) >= 0);
-    const ssize_t size = hf_sync_get_value(handle, right, sizeof right);
-    CHECK_EQUAL(hf_sync_release(handle), 0);
-    CHECK(wire_mounts_decode(right, (size_t)size, &table));
-
-    publish(hostile, "garbage", 7);
-    CHECK_EQUAL(look(here->fs, "/"), -EIO);
-    CHECK_EQUAL(mount_direct(here->fs, here->outside, "/m", 0), -EIO);
-    CHECK_EQUAL(hf_umount2(here->fs, "/m", 0), -EIO);
-    CHECK_EQUAL(hf_read(here->fs, fd, &byte, 1), 0); /* what is open is not concerned */
-    memset(bytes, 0xff, sizeof bytes);
-    publish(hostile, bytes, sizeof bytes);
-    CHECK_EQUAL(look(here->fs, "/m/file"), -EIO);
-
-    /* Tables that are right as such: no mount at all, another one at "/", the same number with
-     * another source, the mounts the other way round. */
-    publish(hostile, "", 0);
-    CHECK_EQUAL(look(here->fs, "/"), -ENODEV);
-    CHECK_EQUAL(mount_direct(here->fs, here->outside, "/m", 0), -ENODEV);
-    struct wire_mounts strange = table;
-    strange.mounts[0].source = "/";
-    strange.mounts[0].number = 9;
-    strange.mounts[1].parent = 9;
-    strange.last = 9;
-    publish(hostile, bytes, wire_mounts_encode(&strange, bytes));
-    CHECK_EQUAL(look(here->fs, "/m/file"), -ESTALE);
-    strange = table;
-    strange.mounts[1].source = "/missing";
-    publish(hostile, bytes, wire_mounts_encode(&strange, bytes));
-    CHECK_EQUAL(look(here->fs, "/m/file"), -ENOENT);
-    strange = table;
-    strange.mounts[0].number = 2;
-    strange.mounts[1].number = 1;
-    strange.mounts[1].parent = 2;
-    publish(hostile, bytes, wire_mounts_encode(&strange, bytes));
-    CHECK_EQUAL(look(here->fs, "/m/file"), 0);
-    CHECK_EQUAL(hf_umount2(here->fs, "/m", MNT_DETACH), 0);
-    CHECK_EQUAL(hf_umount2(here->fs, "/", MNT_DETACH), -EBUSY);
-
-    publish(hostile, right, (size_t)size);
-    CHECK_EQUAL(look(here->fs, "/m/file"), 0);
-    CHECK_EQUAL(hf_write(here->fs, fd, "x", 1), 1);
-    CHECK_EQUAL(hf_close(here->fs, fd), 0);
-    CHECK_EQUAL(hf_umount2(here->fs, "/m", 0), 0);
-    hf_sync_close(handle);
-    hf_client_unref(hostile);
-}
-
-static void test_a_strange_table_does_no_harm(void **state)
-{
-    fs_world_play(&world, act_publish_garbage, NULL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         CASE(test_all_clients_see_the_same_mounts),
+        CASE(test_every_mount_and_unmount_is_seen_at_once),
         CASE(test_paths_go_through_mounts_as_on_linux),
         CASE(test_what_cannot_be_mounted_is_refused),
         CASE(test_only_a_checked_mount_is_checked),
@@ -643,8 +561,7 @@ int main(void)
         CASE(test_a_client_need_not_name_a_root),
         CASE(test_a_source_that_cannot_be_opened_fails_only_who_walks_there),
         CASE(test_mounts_come_and_go_under_walkers),
-        CASE(test_the_table_has_an_end),
-        CASE(test_a_strange_table_does_no_harm),
     };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("fs mounts", tests, NULL, NULL);
 }

@@ -1,11 +1,14 @@
 /*
  * What may be done in a mount, who is in the way of unmounting it, and that nobody gets out of it.
  */
-#include "lib/fs_world.h"
+#include "cases/fs_mounts.h"
+#include "client/client.h"
+#include "fs/ids.h"
 #include "lib/test.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,31 +33,6 @@ static int tear_down(void **state)
 }
 
 /* ---- what the actors do ---- */
-
-static void make_file(hf_fs *fs, const char *path)
-{
-    int fd = hf_open(fs, path, O_CREAT | O_EXCL | O_WRONLY, 0644);
-    CHECK(fd >= 0);
-    CHECK_EQUAL(hf_close(fs, fd), 0);
-}
-
-static int look(hf_fs *fs, const char *path)
-{
-    struct stat attributes;
-    return hf_stat(fs, path, &attributes);
-}
-
-static ino_t number_of(hf_fs *fs, const char *path)
-{
-    struct stat attributes;
-    CHECK_EQUAL(hf_stat(fs, path, &attributes), 0);
-    return attributes.st_ino;
-}
-
-static int mount_direct(hf_fs *fs, const char *source, const char *target, unsigned long flags)
-{
-    return hf_mount(fs, source, target, "direct", flags, NULL);
-}
 
 /* The directory outside, mounted at /m. */
 static void mount_outside(struct fs_world *here, unsigned long flags)
@@ -359,6 +337,7 @@ static void act_fork(struct fs_world *here, void *plain)
     CHECK_EQUAL(pipe(done), 0);
     pid_t pid = *(bool *)plain ? fork() : hf_fork();
     if (pid == 0) {
+        alarm(FS_WORLD_PATIENCE_SECONDS);
         CHECK_EQUAL(write(ready[1], "r", 1), 1);
         CHECK_EQUAL(read(done[0], &byte, 1), 1);
         CHECK_EQUAL(hf_write(here->fs, 0, "child", 5), 5);
@@ -389,6 +368,104 @@ static void test_so_is_one_of_a_plain_fork(void **state)
 {
     bool plain = true;
     fs_world_play(&world, act_fork, &plain);
+}
+
+/* ---- a child that has not come back from fork() yet ---- */
+
+static int held_back = -1; /* a pipe's end: the child goes on when something can be read */
+
+static void hold_child_back(void)
+{
+    char byte;
+    if (held_back >= 0) {
+        CHECK_EQUAL(read(held_back, &byte, 1), 1);
+    }
+}
+
+static uint64_t count_requests(hf_client *client)
+{
+    hf_client_stats stats;
+    hf_client_get_stats(client, &stats);
+    return stats.acquires_sent;
+}
+
+struct release {
+    hf_client *client;
+    uint64_t requests_before;
+    int fd;
+};
+
+/* Let the child go on when another request has gone to the server: what the child asks for itself
+ * comes after it. */
+static void *release_child(void *argument)
+{
+    const struct release *release = argument;
+    while (count_requests(release->client) == release->requests_before) {
+        sched_yield();
+    }
+    CHECK_EQUAL(write(release->fd, "g", 1), 1);
+    return NULL;
+}
+
+static hf_sync *open_use_handle(struct fs_world *here)
+{
+    hf_mount_info *mounts;
+    hf_sync *handle;
+    CHECK_EQUAL(hf_mounts(here->fs, &mounts), 2);
+    const hf_id id = fs_id_of_mount_use(mounts[1].number);
+    free(mounts);
+    CHECK_EQUAL(client_open_reserved(here->client, id, HF_SYNC_LOCK, &handle), 0);
+    return handle;
+}
+
+static void act_fork_slowly(struct fs_world *here, void *argument)
+{
+    const hf_wait_opts now = {.flags = HF_NOWAIT};
+    struct release release = {.client = here->client};
+    pthread_t thread;
+    int go[2];
+    int done[2];
+    int status;
+    char byte;
+    mount_outside(here, 0);
+    make_file(here->fs, "/m/file");
+    CHECK_EQUAL(hf_open(here->fs, "/m/file", O_RDWR, 0), 0);
+    hf_sync *use_handle = open_use_handle(here);
+    CHECK_EQUAL(pipe(go), 0);
+    CHECK_EQUAL(pipe(done), 0);
+    held_back = go[0];
+    pid_t pid = hf_fork();
+    if (pid == 0) {
+        alarm(FS_WORLD_PATIENCE_SECONDS);
+        CHECK_EQUAL(read(done[0], &byte, 1), 1);
+        CHECK_EQUAL(hf_write(here->fs, 0, "child", 5), 5);
+        CHECK_EQUAL(hf_umount2(here->fs, "/m", 0), -EBUSY);
+        CHECK_EQUAL(hf_close(here->fs, 0), 0);
+        CHECK_EQUAL(hf_umount2(here->fs, "/m", 0), 0);
+        hf_sync_close(use_handle);
+        fs_world_leave(here);
+        _exit(0);
+    }
+    CHECK_EQUAL(hf_close(here->fs, 0), 0);
+    release.fd = go[1];
+    release.requests_before = count_requests(here->client);
+    CHECK_EQUAL(pthread_create(&thread, NULL, release_child, &release), 0);
+    CHECK_EQUAL(hf_sync_acquire(use_handle, HF_EXCLUSIVE, &now), -EAGAIN);
+    CHECK_EQUAL(pthread_join(thread, NULL), 0);
+    CHECK_EQUAL(write(done[1], "d", 1), 1);
+    CHECK_EQUAL(waitpid(pid, &status, 0), pid);
+    CHECK_EQUAL(status, 0);
+    CHECK_EQUAL(hf_umount2(here->fs, "/m", 0), -EINVAL);
+    hf_sync_close(use_handle);
+    for (int i = 0; i < 2; i++) {
+        close(go[i]);
+        close(done[i]);
+    }
+}
+
+static void test_a_child_uses_what_it_inherits_from_its_first_moment(void **state)
+{
+    fs_world_play(&world, act_fork_slowly, NULL);
 }
 
 static void act_use_and_stay(struct fs_world *here, void *argument)
@@ -492,6 +569,8 @@ static void test_what_is_open_in_a_detached_mount_goes_on(void **state)
 
 int main(void)
 {
+    /* Before any client is made, so that it comes before what the clients do in a child. */
+    assert_int_equal(pthread_atfork(NULL, NULL, hold_child_back), 0);
     const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         CASE(test_a_read_only_mount_says_so_where_linux_does),
@@ -500,8 +579,10 @@ int main(void)
         CASE(test_a_mount_in_use_is_busy_in_all_clients),
         CASE(test_a_child_that_inherits_a_use_is_in_the_way),
         CASE(test_so_is_one_of_a_plain_fork),
+        CASE(test_a_child_uses_what_it_inherits_from_its_first_moment),
         CASE(test_the_dead_are_in_nobodys_way),
         CASE(test_what_is_open_in_a_detached_mount_goes_on),
     };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("fs mounts in use", tests, NULL, NULL);
 }
