@@ -54,8 +54,11 @@ struct hf_client {
     uint64_t out_total; /* bytes ever put into @out */
     uint64_t out_sent;  /* of these, bytes the kernel has */
     struct buffer in;
-    struct list armed;       /* handles that want a tick */
-    struct list cancellable; /* waits with a cancel token */
+    struct list armed;         /* handles that want a tick */
+    struct list cancellable;   /* waits with a cancel token */
+    struct list park_requests; /* see park.c */
+    uint32_t park_seq;
+    pthread_cond_t park_changed; /* a request was answered, or the connection ended */
     struct list fork_hooks;
     struct list registry_link;
     hf_client_stats stats;

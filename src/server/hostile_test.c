@@ -6,6 +6,7 @@
 #include "lib/test.h"
 #include "lib/test_server.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -78,6 +79,16 @@ static void message_is_answered_with(const struct wire_message *message, enum wi
 {
     uint8_t frame[WIRE_LENGTH_BYTES + WIRE_FRAME_MAX];
     frame_is_answered_with(frame, wire_encode(message, frame), reason);
+}
+
+/* The message comes with @count descriptors. */
+static void message_with_is_answered_with(const struct wire_message *message, const int *fds,
+                                          size_t count, enum wire_reason reason)
+{
+    struct raw_client offender;
+    raw_join(&offender, test.address, "evil");
+    assert_true(raw_send_with(&offender, message, fds, count));
+    expect_cut_off(&offender, reason);
 }
 
 /* ---- instead of a hello ---- */
@@ -313,6 +324,133 @@ static void test_control_characters_in_a_name(void **state)
     raw_close(&client);
 }
 
+/* ---- descriptors ---- */
+
+static const struct wire_message park = {.kind = WIRE_PARK, .seq = 1};
+static const struct wire_message claim = {.kind = WIRE_CLAIM, .seq = 1, .ticket = {1, 1}};
+
+static int any_file(void)
+{
+    const int fd = open(test.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void test_park_without_a_descriptor(void **state)
+{
+    message_is_answered_with(&park, WIRE_REASON_BAD_DESCRIPTOR);
+}
+
+static void test_claim_without_a_socket(void **state)
+{
+    message_is_answered_with(&claim, WIRE_REASON_BAD_DESCRIPTOR);
+}
+
+static void test_park_of_a_pipe(void **state)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    message_with_is_answered_with(&park, ends, 1, WIRE_REASON_BAD_DESCRIPTOR);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* Its own connection, which then would not end with it. */
+static void test_park_of_a_connection(void **state)
+{
+    struct raw_client offender;
+    raw_join(&offender, test.address, "evil");
+    assert_true(raw_send_with(&offender, &park, &offender.fd, 1));
+    expect_cut_off(&offender, WIRE_REASON_BAD_DESCRIPTOR);
+}
+
+static void test_claim_with_a_file(void **state)
+{
+    const int fd = any_file();
+    message_with_is_answered_with(&claim, &fd, 1, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fd);
+}
+
+static void test_a_descriptor_that_nobody_asked_for(void **state)
+{
+    const int fd = any_file();
+    const struct wire_message acquire = {
+        .kind = WIRE_ACQUIRE, .id = {1, 1}, .seq = 1, .mode = HF_SHARED};
+    struct raw_client offender;
+    raw_join(&offender, test.address, "evil");
+    assert_true(raw_send_with(&offender, &acquire, &fd, 1));
+    raw_expect(&offender, WIRE_GRANT);
+    expect_cut_off(&offender, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fd);
+}
+
+static void test_a_descriptor_with_the_hello(void **state)
+{
+    const int fd = any_file();
+    const struct wire_message hello = {
+        .kind = WIRE_HELLO, .magic = WIRE_MAGIC, .wire_version = WIRE_VERSION};
+    struct raw_client offender;
+    raw_init(&offender, raw_dial(test.address));
+    assert_true(raw_send_with(&offender, &hello, &fd, 1));
+    raw_expect(&offender, WIRE_WELCOME);
+    expect_cut_off(&offender, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fd);
+}
+
+static void test_more_descriptors_than_one(void **state)
+{
+    int fds[253];
+    fds[0] = any_file();
+    for (size_t i = 1; i < 253; i++) {
+        fds[i] = fds[0];
+    }
+    message_with_is_answered_with(&park, fds, 2, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fds[0]);
+}
+
+static void test_a_flood_of_descriptors(void **state)
+{
+    int fds[253];
+    fds[0] = any_file();
+    for (size_t i = 1; i < 253; i++) {
+        fds[i] = fds[0];
+    }
+    message_with_is_answered_with(&park, fds, 253, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fds[0]);
+}
+
+/* One for the frame that has begun is kept for it; one more is too many. */
+static void test_descriptors_in_the_middle_of_a_frame(void **state)
+{
+    struct raw_client offender;
+    uint8_t frame[64];
+    const int fd = any_file();
+    const size_t size = wire_encode(&park, frame);
+    raw_join(&offender, test.address, "evil");
+    assert_true(raw_write_with(&offender, frame, 1, &fd, 1));
+    assert_true(raw_write_with(&offender, frame + 1, size - 1, &fd, 1));
+    expect_cut_off(&offender, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fd);
+}
+
+static void test_gone_with_a_descriptor_on_its_way(void **state)
+{
+    struct raw_client offender;
+    uint8_t frame[64];
+    const int fd = any_file();
+    const int before = test_count_descriptors();
+    wire_encode(&park, frame);
+    raw_join(&offender, test.address, "evil");
+    raw_hold(&offender, 5, HF_EXCLUSIVE);
+    assert_true(raw_write_with(&offender, frame, 1, &fd, 1));
+    raw_acquire(&good, 5, HF_EXCLUSIVE, 0);
+    raw_close(&offender);
+    raw_expect(&good, WIRE_GRANT);
+    raw_round_trip(&good); /* the connection is closed after others were answered */
+    assert_int_equal(test_count_descriptors(), before);
+    close(fd);
+}
+
 /* Anything at all, from one seed: every connection ends or goes on, and the server does. */
 static void test_random_bytes(void **state)
 {
@@ -329,11 +467,18 @@ static void test_random_bytes(void **state)
         raw_join(&offender, test.address, "random");
         if ((round & 1) != 0) {
             /* A length and a message that exist, so that the fields are looked at. */
-            const uint8_t lengths[] = {34, 34, 30, 30, 24};
-            const uint8_t kinds[] = {WIRE_ACQUIRE, 18, WIRE_RELEASE, WIRE_RELEASE, WIRE_CANCEL};
+            const uint8_t lengths[] = {34, 34, 30, 30, 24, 50, 25, 21};
+            const uint8_t kinds[] = {WIRE_ACQUIRE,
+                                     18,
+                                     WIRE_RELEASE,
+                                     WIRE_RELEASE,
+                                     WIRE_CANCEL,
+                                     WIRE_PARK,
+                                     WIRE_CLAIM,
+                                     WIRE_DROP};
             memcpy(bytes, "\0\0\0\0", 4);
-            bytes[0] = lengths[round % 5];
-            bytes[4] = kinds[round % 5];
+            bytes[0] = lengths[round % 8];
+            bytes[4] = kinds[round % 8];
         }
         raw_write(&offender, bytes, sizeof(bytes));
         shutdown(offender.fd, SHUT_WR);
@@ -375,6 +520,17 @@ int main(void)
         TEST(test_gone_in_the_middle_of_a_frame),
         TEST(test_a_frame_in_many_pieces),
         TEST(test_control_characters_in_a_name),
+        TEST(test_park_without_a_descriptor),
+        TEST(test_claim_without_a_socket),
+        TEST(test_park_of_a_pipe),
+        TEST(test_park_of_a_connection),
+        TEST(test_claim_with_a_file),
+        TEST(test_a_descriptor_that_nobody_asked_for),
+        TEST(test_a_descriptor_with_the_hello),
+        TEST(test_more_descriptors_than_one),
+        TEST(test_a_flood_of_descriptors),
+        TEST(test_descriptors_in_the_middle_of_a_frame),
+        TEST(test_gone_with_a_descriptor_on_its_way),
         TEST(test_random_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
