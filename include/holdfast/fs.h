@@ -26,7 +26,7 @@
  *
  * After fork() or hf_fork() the child has the same descriptors, and shares their offsets with
  * its parent as POSIX says. It has the same working directory and umask, of its own from then
- * on.
+ * on. <holdfast/export.h> does the same for any other process.
  */
 #ifndef HOLDFAST_FS_H
 #define HOLDFAST_FS_H
