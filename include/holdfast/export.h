@@ -16,6 +16,9 @@
  * connect to the server has the files, whatever the permissions of these say. An importer's root may
  * be another one; `..` of an imported directory that is not below it is -ENOENT.
  *
+ * On its way an open file does not keep its mount from being taken away. It is then as if the mount
+ * had been detached, see hf_umount2(), but `..` of an imported directory is -ENOENT throughout.
+ *
  * All this goes over local sockets only: -EOPNOTSUPP when the client is connected otherwise. It
  * costs two message pairs for each open file, the first time a few more, and waits until no other
  * thread is in the middle of a call on @fs.

@@ -102,6 +102,13 @@ static int send_all(int socket, const char *bytes, size_t size)
     return 0;
 }
 
+static bool is_stream(int socket)
+{
+    int type = 0;
+    socklen_t size = sizeof type;
+    return getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
 static int receive_all(int socket, char *bytes, size_t size)
 {
     size_t done = 0;
@@ -113,6 +120,9 @@ static int receive_all(int socket, char *bytes, size_t size)
         }
         if (got == 0) {
             return -ECONNRESET;
+        }
+        if (got > 0 && (size_t)got < size - done && !is_stream(socket)) {
+            return -EINVAL; /* a message, and another one than was waited for */
         }
         done += got > 0 ? (size_t)got : 0;
     }

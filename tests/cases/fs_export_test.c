@@ -253,6 +253,85 @@ static void test_it_moves_on_by_fork_and_by_export(void **state)
     expect_file(&world, "file", "one child third one");
 }
 
+/* ---- mounts ---- */
+
+static void mount_outside(const char *target, unsigned long flags)
+{
+    char text[200], path[200];
+    const int length = snprintf(text, sizeof text, "%s%c%s", world.outside, '\0', target);
+    snprintf(path, sizeof path, "%s/%s", world.root, target);
+    assert_int_equal(mkdir(path, 0755), 0);
+    assert_int_equal(
+        puppet_tell(&one, PUPPET_MOUNT, (int64_t)flags, 0, 0, text, (size_t)length + 1), 0);
+}
+
+static int64_t tell_unmount(const char *target)
+{
+    return tell_path(&one, PUPPET_UNMOUNT, target);
+}
+
+static void close_all(struct puppet *puppet, int count)
+{
+    for (int fd = 0; fd < count; fd++) {
+        assert_int_equal(tell_close(puppet, fd), 0);
+    }
+}
+
+static void test_an_open_file_is_in_its_mount(void **state)
+{
+    mount_outside("m", 0);
+    mount_outside("r", MS_RDONLY);
+    assert_int_equal(tell_open(&one, "m/file", O_CREAT | O_RDWR), 0);
+    assert_int_equal(tell_open(&one, "r/file", O_RDONLY), 1);
+    assert_int_equal(tell_open(&one, "m", O_RDONLY), 2);
+    assert_int_equal(tell_path(&one, PUPPET_CHDIR, "m"), 0);
+    move_all();
+    close_all(&one, 3);
+    assert_int_equal(tell_path(&one, PUPPET_CHDIR, "/"), 0);
+
+    assert_int_equal(puppet_tell(&other, PUPPET_CHMOD, 0, 0600, 0, NULL, 0), 0);
+    assert_int_equal(puppet_tell(&other, PUPPET_CHMOD, 1, 0600, 0, NULL, 0), -EROFS);
+    assert_int_equal(puppet_tell(&other, PUPPET_OPEN_AT, 2, O_RDONLY, 0, "../m/file", 9), 3);
+    assert_int_equal(puppet_tell(&other, PUPPET_GETCWD, 0, 0, 0, NULL, 0), sizeof "/m");
+    assert_int_equal(tell_unmount("r"), -EBUSY);
+    assert_int_equal(tell_close(&other, 1), 0);
+    assert_int_equal(tell_unmount("r"), 0);
+    assert_int_equal(tell_close(&other, 0), 0);
+    assert_int_equal(tell_close(&other, 2), 0);
+    assert_int_equal(tell_close(&other, 3), 0);
+    assert_int_equal(tell_unmount("m"), -EBUSY);
+    assert_int_equal(tell_path(&other, PUPPET_CHDIR, "/"), 0);
+    assert_int_equal(tell_unmount("m"), 0);
+}
+
+/* On its way it uses none, so that can be taken away: the file is as in a detached one. */
+static void test_a_mount_that_was_taken_away_meanwhile(void **state)
+{
+    mount_outside("m", 0);
+    mount_outside("r", MS_RDONLY);
+    assert_int_equal(tell_open(&one, "m/file", O_CREAT | O_RDWR), 0);
+    assert_int_equal(tell_write(&one, 0, "text"), 4);
+    assert_int_equal(tell_open(&one, "r/file", O_RDONLY), 1);
+    assert_int_equal(tell_open(&one, "m", O_RDONLY), 2);
+    assert_int_equal(tell_path(&one, PUPPET_CHDIR, "m"), 0);
+    const struct bytes bytes = tell_export(&one);
+    close_all(&one, 3);
+    assert_int_equal(tell_path(&one, PUPPET_CHDIR, "/"), 0);
+    assert_int_equal(tell_unmount("m"), 0);
+    assert_int_equal(tell_unmount("r"), 0);
+
+    assert_int_equal(tell_import(&other, &bytes), 0);
+    assert_int_equal(tell_write(&other, 0, " and more"), 9);
+    expect_read(&other, 1, 20, "text and more");
+    assert_int_equal(puppet_tell(&other, PUPPET_CHMOD, 1, 0600, 0, NULL, 0), -EROFS);
+    assert_int_equal(tell_open(&other, "file", O_RDONLY), 3);
+    assert_int_equal(puppet_tell(&other, PUPPET_OPEN_AT, 2, O_RDONLY, 0, "file", 4), 4);
+    assert_int_equal(puppet_tell(&other, PUPPET_OPEN_AT, 2, O_RDONLY, 0, "..", 2), -ENOENT);
+    assert_int_equal(puppet_tell(&other, PUPPET_GETCWD, 0, 0, 0, NULL, 0), -ENOENT);
+    assert_int_equal(tell_path(&other, PUPPET_CHDIR, "/"), 0);
+    close_all(&other, 5);
+}
+
 /* ---- one open file ---- */
 
 static void test_one_open_file_gets_the_lowest_descriptor(void **state)
@@ -404,6 +483,8 @@ int main(int argc, char **argv)
         TEST(test_what_was_opened_with_o_path),
         TEST(test_files_without_a_name),
         TEST(test_it_moves_on_by_fork_and_by_export),
+        TEST(test_an_open_file_is_in_its_mount),
+        TEST(test_a_mount_that_was_taken_away_meanwhile),
         TEST(test_one_open_file_gets_the_lowest_descriptor),
         TEST(test_an_open_file_that_is_here_already),
         TEST(test_over_a_socket),

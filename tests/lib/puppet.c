@@ -118,6 +118,17 @@ static int64_t obey_names(const struct puppet_command *command, struct answer *a
         return result;
     case PUPPET_READLINK:
         return with_text(answer, hf_readlinkat(fs, fd, "", answer->text, sizeof answer->text));
+    case PUPPET_MOUNT:
+        return hf_mount(fs,
+                        command->text,
+                        command->text + strlen(command->text) + 1,
+                        "direct",
+                        (unsigned long)command->a,
+                        NULL);
+    case PUPPET_UNMOUNT:
+        return hf_umount2(fs, command->text, (int)command->a);
+    case PUPPET_CHMOD:
+        return hf_fchmod(fs, fd, (mode_t)command->b);
     case PUPPET_OPEN_AT:
         return hf_openat(fs, fd, command->text, (int)command->b, 0);
     case PUPPET_LINK:

@@ -42,6 +42,9 @@ enum puppet_verb {
     PUPPET_RECEIVE,     /* from the other socket; flags */
     PUPPET_FORK_WRITE,  /* fd; a child writes the text and exits */
     PUPPET_LIMIT,       /* descriptors of the host that it may have */
+    PUPPET_MOUNT,       /* flags; the text is the host's directory, a NUL, and the target */
+    PUPPET_UNMOUNT,     /* path, flags */
+    PUPPET_CHMOD,       /* fd, mode */
     PUPPET_SENT,        /* messages it has sent so far */
     PUPPET_EXIT,        /* without any good-bye */
 };
