@@ -72,7 +72,8 @@ static int send_frame(hf_client *client, const uint8_t *frame, size_t size, int 
             return 0; /* who reads finds out why, and ends the wait for the answer */
         }
         if (sent < 0) {
-            return (int)sent;
+            /* So many descriptors on their way count as open ones. */
+            return sent == -ETOOMANYREFS ? -EMFILE : (int)sent;
         }
         client->out_total += size;
         client->out_sent += (uint64_t)sent;

@@ -204,6 +204,47 @@ static void test_a_server_without_descriptors_says_so_and_goes_on(void **state)
     assert_int_equal(test_server_stats(&test).cut_off, 0);
 }
 
+static int set_up_with_few_descriptors(void **state)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit few = {.rlim_cur = 64, .rlim_max = limit.rlim_max};
+    test_server_init(&test);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    test_server_start(&test);
+    raw_join(&one, test.address, "one");
+    raw_join(&other, test.address, "other");
+    *state = (void *)(uintptr_t)limit.rlim_cur;
+    return 0;
+}
+
+static int tear_down_with_few_descriptors(void **state)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = (rlim_t)(uintptr_t)*state;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    return tear_down(state);
+}
+
+/* Whatever the limit says, there are descriptors left for clients that come later. */
+static void test_half_of_the_descriptors_are_not_for_parking(void **state)
+{
+    struct raw_client third;
+    const int fd = make_file("content");
+    hf_id ticket = none;
+    for (int i = 0; i < 32; i++) {
+        const struct wire_message answer = raw_park(&one, ticket, none, "", fd);
+        assert_int_equal(answer.reason, WIRE_REASON_NONE);
+        ticket = answer.ticket;
+    }
+    assert_int_equal(raw_park(&one, ticket, none, "", fd).reason, WIRE_REASON_PARK_LIMIT);
+    close(fd);
+    raw_join(&third, test.address, "third");
+    raw_close(&third);
+    raw_round_trip(&other);
+}
+
 /* A frame in pieces: its descriptor waits for the rest. */
 static void test_a_frame_may_come_in_pieces(void **state)
 {
@@ -265,6 +306,9 @@ int main(void)
         TEST(test_several_go_under_one_ticket_and_are_dropped_together),
         TEST(test_over_the_limits_it_is_refused_and_costs_nothing),
         TEST(test_a_server_without_descriptors_says_so_and_goes_on),
+        cmocka_unit_test_setup_teardown(test_half_of_the_descriptors_are_not_for_parking,
+                                        set_up_with_few_descriptors,
+                                        tear_down_with_few_descriptors),
         TEST(test_a_frame_may_come_in_pieces),
         TEST(test_a_forked_child_has_nothing_of_what_is_parked),
         TEST(test_the_end_of_the_server_is_the_end_of_what_is_parked),
