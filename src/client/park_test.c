@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -231,27 +232,46 @@ static bool is_full(void)
     return full;
 }
 
-/* The socket is full of what nobody reads; what is queued goes before, and each byte once. */
+/* ACQUIRE and CANCEL of one handle more. The answer never comes. */
+static void ask_in_vain(uint64_t object)
+{
+    const hf_wait_opts at_once = {.deadline_ns = 1};
+    hf_sync *handle;
+    assert_int_equal(hf_sync_open(fake.client, (hf_id){2, object}, HF_SYNC_LOCK, &handle), 0);
+    assert_int_equal(hf_sync_acquire(handle, HF_SHARED, &at_once), -ETIMEDOUT);
+    hf_sync_close(handle);
+}
+
+static bool somebody_waits(void)
+{
+    pthread_mutex_lock(&fake.client->lock);
+    const bool waits = !list_is_empty(&fake.client->park_requests);
+    pthread_mutex_unlock(&fake.client->lock);
+    return waits;
+}
+
+/* The socket is full of what nobody reads. All that is queued goes before, also what others queue
+ * meanwhile, and each byte once. */
 static void test_a_full_socket_is_waited_for(void **state)
 {
     int result = 1;
+    uint64_t asked = 0;
     pthread_t thread;
     const int room = 4096;
     assert_int_equal(setsockopt(fake.client->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)), 0);
-    int asked = 0;
-    const hf_wait_opts at_once = {.deadline_ns = 1};
     while (!is_full()) {
-        /* ACQUIRE and CANCEL: the answer never comes, so one of each handle. */
-        hf_sync *other;
-        assert_int_equal(
-            hf_sync_open(fake.client, (hf_id){2, (uint64_t)++asked}, HF_SYNC_LOCK, &other), 0);
-        assert_int_equal(hf_sync_acquire(other, HF_SHARED, &at_once), -ETIMEDOUT);
-        hf_sync_close(other);
+        ask_in_vain(++asked);
     }
     assert_int_equal(pthread_create(&thread, NULL, drop, &result), 0);
-    for (int i = 0; i < asked; i++) {
-        fake_expect(&fake, WIRE_ACQUIRE);
-        fake_expect(&fake, WIRE_CANCEL);
+    while (!somebody_waits()) {
+        sched_yield();
+    }
+    for (uint64_t more = 20 * asked; more > 0; more--) {
+        ask_in_vain(++asked);
+    }
+    for (uint64_t i = 1; i <= asked; i++) {
+        assert_int_equal(fake_expect(&fake, WIRE_ACQUIRE).id.object, i);
+        assert_int_equal(fake_expect(&fake, WIRE_CANCEL).id.object, i);
     }
     const uint32_t seq = fake_expect(&fake, WIRE_DROP).seq;
     fake_send(&fake, &(struct wire_message){.kind = WIRE_PARKED, .seq = seq});

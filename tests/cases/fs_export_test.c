@@ -236,6 +236,26 @@ static void test_files_without_a_name(void **state)
     expect_file(&world, "named", "never named, so far");
 }
 
+/* Nobody removed it: its number may be another file's as soon as it is closed everywhere. */
+static void test_the_number_of_a_file_without_a_name_is_given_away(void **state)
+{
+    for (int round = 0; round < 20; round++) {
+        assert_int_equal(tell_open(&one, ".", O_TMPFILE | O_RDWR), 0);
+        assert_int_equal(tell_write(&one, 0, "12345"), 5);
+        move_all();
+        assert_int_equal(tell_stat(&other, 0).st_size, 5);
+        assert_int_equal(tell_close(&one, 0), 0);
+        assert_int_equal(tell_close(&other, 0), 0);
+        assert_int_equal(tell_open(&one, "next", O_CREAT | O_RDWR), 0);
+        assert_int_equal(tell_open(&other, "next", O_RDONLY), 0);
+        assert_int_equal(tell_stat(&other, 0).st_size, 0);
+        assert_int_equal(tell_stat(&other, 0).st_nlink, 1);
+        assert_int_equal(tell_close(&other, 0), 0);
+        assert_int_equal(tell_close(&one, 0), 0);
+        assert_int_equal(tell_path(&one, PUPPET_UNLINK, "next"), 0);
+    }
+}
+
 static void test_it_moves_on_by_fork_and_by_export(void **state)
 {
     assert_int_equal(tell_open(&one, "file", O_CREAT | O_RDWR), 0);
@@ -482,6 +502,7 @@ int main(int argc, char **argv)
         TEST(test_a_directory_is_read_on_by_the_other),
         TEST(test_what_was_opened_with_o_path),
         TEST(test_files_without_a_name),
+        TEST(test_the_number_of_a_file_without_a_name_is_given_away),
         TEST(test_it_moves_on_by_fork_and_by_export),
         TEST(test_an_open_file_is_in_its_mount),
         TEST(test_a_mount_that_was_taken_away_meanwhile),
