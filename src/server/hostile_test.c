@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -346,13 +347,11 @@ static void test_claim_without_a_socket(void **state)
     message_is_answered_with(&claim, WIRE_REASON_BAD_DESCRIPTOR);
 }
 
-static void test_park_of_a_pipe(void **state)
+static void test_park_of_what_is_no_file(void **state)
 {
-    int ends[2];
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    message_with_is_answered_with(&park, ends, 1, WIRE_REASON_BAD_DESCRIPTOR);
-    close(ends[0]);
-    close(ends[1]);
+    const int fd = eventfd(0, EFD_CLOEXEC);
+    message_with_is_answered_with(&park, &fd, 1, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fd);
 }
 
 /* Its own connection, which then would not end with it. */
@@ -522,7 +521,7 @@ int main(void)
         TEST(test_control_characters_in_a_name),
         TEST(test_park_without_a_descriptor),
         TEST(test_claim_without_a_socket),
-        TEST(test_park_of_a_pipe),
+        TEST(test_park_of_what_is_no_file),
         TEST(test_park_of_a_connection),
         TEST(test_claim_with_a_file),
         TEST(test_a_descriptor_that_nobody_asked_for),

@@ -49,7 +49,7 @@ static void discard(struct hf_server *server, int fd)
     fork_guard_close(&server->guard, fd);
 }
 
-/* Is it a file or directory of the host, or the place of one? Asks what the kernel knows, not the
+/* Is it anything that has a name on the host, but no socket? Asks what the kernel knows, not the
  * filesystem, which may be slow to answer. */
 static bool is_open_file(int fd)
 {
@@ -64,7 +64,9 @@ static bool is_open_file(int fd)
     if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &status) != 0) {
         return false;
     }
-    return S_ISREG(status.stx_mode) || S_ISDIR(status.stx_mode);
+    const unsigned type = status.stx_mode & S_IFMT;
+    return type == S_IFREG || type == S_IFDIR || type == S_IFIFO || type == S_IFCHR ||
+           type == S_IFBLK;
 }
 
 static bool is_local_socket(int fd)

@@ -418,6 +418,11 @@ static void test_what_others_park_is_not_believed(void **state)
     assert_int_equal(import_forged(directory, id, &data, sizeof data), -EINVAL);
     /* A handle without a value is found out when it is used. */
     assert_int_equal(import_forged(directory, id, &good, sizeof good), 0);
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_int_equal(import_forged(ends[0], id, &good, sizeof good), -EINVAL);
+    close(ends[0]);
+    close(ends[1]);
     close(directory);
     close(path);
     expect_nothing_parked();

@@ -236,6 +236,25 @@ static void test_files_without_a_name(void **state)
     expect_file(&world, "named", "never named, so far");
 }
 
+/* Pipes and devices, whose offset and flags are the host's, which both have of it. */
+static void test_what_is_special(void **state)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/pipe", world.root);
+    assert_int_equal(mkfifo(path, 0644), 0);
+    assert_int_equal(tell_open(&one, "pipe", O_RDWR), 0);
+    assert_int_equal(tell_write(&one, 0, "through the pipe"), 16);
+    move_all();
+    expect_read(&other, 0, 8, "through ");
+    assert_int_equal(tell_control(&other, 0, F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(tell_control(&one, 0, F_GETFL, 0), O_RDWR | O_NONBLOCK);
+    assert_int_equal(tell_close(&one, 0), 0);
+    expect_read(&other, 0, 20, "the pipe");
+    assert_int_equal(puppet_tell(&other, PUPPET_READ, 0, 1, 0, NULL, 0), -EAGAIN);
+    assert_int_equal(tell_offset(&other, 0), -ESPIPE);
+    assert_int_equal(tell_stat(&other, 0).st_mode & S_IFMT, S_IFIFO);
+}
+
 /* Nobody removed it: its number may be another file's as soon as it is closed everywhere. */
 static void test_the_number_of_a_file_without_a_name_is_given_away(void **state)
 {
@@ -502,6 +521,7 @@ int main(int argc, char **argv)
         TEST(test_a_directory_is_read_on_by_the_other),
         TEST(test_what_was_opened_with_o_path),
         TEST(test_files_without_a_name),
+        TEST(test_what_is_special),
         TEST(test_the_number_of_a_file_without_a_name_is_given_away),
         TEST(test_it_moves_on_by_fork_and_by_export),
         TEST(test_an_open_file_is_in_its_mount),
