@@ -97,7 +97,8 @@ HF_PUBLIC int hf_send_file(hf_fs *fs, int socket, int fd);
  * hf_receive_file() - receive what hf_send_file() sent, and import it
  * @flags: O_CLOEXEC or 0
  *
- * Blocks until the message is there, unless the socket is non-blocking: then -EAGAIN.
+ * Blocks until the message is there, unless the socket is non-blocking: then -EAGAIN. A signal ends
+ * the wait with -EINTR, and nothing is lost.
  *
  * Return: the lowest free descriptor; as hf_import_file(), what recv(2) says, or -ECONNRESET when
  * the other side has closed it. When importing fails the open file is given up, as recvmsg(2) does

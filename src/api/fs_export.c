@@ -79,10 +79,7 @@ int hf_export_drop(hf_fs *fs, const void *bytes, size_t size)
 static int wait_to_go_on(int socket, size_t done, short events)
 {
     struct pollfd item = {.fd = socket, .events = events};
-    if (errno == EINTR) {
-        return 0;
-    }
-    if (errno != EAGAIN || done == 0) {
+    if (done == 0 || (errno != EAGAIN && errno != EINTR)) {
         return -errno;
     }
     return poll(&item, 1, -1) < 0 && errno != EINTR ? -errno : 0;

@@ -118,7 +118,7 @@ static void test_two_of_one_client_share_an_offset(void **state)
     assert_int_equal(hf_open(fs[0], "file", O_CREAT | O_RDWR, 0644), 0);
     move_file(fs[0], 0, fs[1], 0);
     for (int i = 0; i < 4; i++) {
-        assert_int_equal(hf_write(fs[i % 2], 0, "abcd" + i, 1), 1);
+        assert_int_equal(hf_write(fs[i % 2], 0, &"abcd"[i], 1), 1);
         assert_int_equal(hf_lseek(fs[(i + 1) % 2], 0, 0, SEEK_CUR), i + 1);
     }
     assert_int_equal(hf_fcntl(fs[1], 0, F_SETFL, O_APPEND), 0);

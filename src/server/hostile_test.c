@@ -7,6 +7,7 @@
 #include "lib/test_server.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -432,6 +433,55 @@ static void test_descriptors_in_the_middle_of_a_frame(void **state)
     close(fd);
 }
 
+/* A connection over which nobody reads any more, and whose last close() is to wait for that. */
+static int make_lingering_socket(int *unread)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001)};
+    socklen_t size = sizeof(address);
+    const struct linger linger = {.l_onoff = 1, .l_linger = 1000};
+    static const char bytes[4096];
+    const int door = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(door, (const struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(door, 1), 0);
+    assert_int_equal(getsockname(door, (struct sockaddr *)&address, &size), 0);
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&address, size), 0);
+    *unread = accept(door, NULL, NULL);
+    close(door);
+    while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+    return fd;
+}
+
+static void test_descriptors_that_take_long_to_close(void **state)
+{
+    struct raw_client offender;
+    uint8_t frame[64];
+    int unread[3];
+    wire_encode(&park, frame);
+    for (int i = 0; i < 3; i++) {
+        const int fds[2] = {make_lingering_socket(&unread[i]), any_file()};
+        raw_join(&offender, test.address, "evil");
+        if (i == 0) { /* refused; one too many; on its way */
+            assert_true(raw_send_with(&offender, &park, fds, 1));
+        } else if (i == 1) {
+            const int wrong_order[2] = {fds[1], fds[0]};
+            assert_true(raw_send_with(&offender, &park, wrong_order, 2));
+        } else {
+            assert_true(raw_write_with(&offender, frame, 1, fds, 1));
+        }
+        close(fds[0]);
+        close(fds[1]);
+        raw_close(&offender);
+        raw_round_trip(&good);
+    }
+    raw_hold(&good, 5, HF_SHARED); /* all of them have been closed by now, and it goes on */
+    for (int i = 0; i < 3; i++) {
+        close(unread[i]);
+    }
+}
+
 static void test_gone_with_a_descriptor_on_its_way(void **state)
 {
     struct raw_client offender;
@@ -529,6 +579,7 @@ int main(void)
         TEST(test_more_descriptors_than_one),
         TEST(test_a_flood_of_descriptors),
         TEST(test_descriptors_in_the_middle_of_a_frame),
+        TEST(test_descriptors_that_take_long_to_close),
         TEST(test_gone_with_a_descriptor_on_its_way),
         TEST(test_random_bytes),
     };

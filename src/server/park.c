@@ -41,11 +41,15 @@ static struct ticket *ticket_find(const struct hf_server *server, hf_id id)
 
 /* ---- descriptors ---- */
 
-/* A client's descriptor may be anything, and nothing of it may hold up the server. */
-static void discard(struct hf_server *server, int fd)
+void park_spoil_linger(int fd)
 {
     const struct linger no_linger = {.l_onoff = 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &no_linger, sizeof(no_linger));
+}
+
+static void discard(struct hf_server *server, int fd)
+{
+    park_spoil_linger(fd);
     fork_guard_close(&server->guard, fd);
 }
 

@@ -40,4 +40,8 @@ void park_deinit(struct hf_server *server);
 enum wire_reason park_input(struct hf_server *server, struct peer *peer,
                             const struct wire_message *message);
 
+/* Before closing what a client sent, which may be anything: a socket must not wait for its last
+ * data to go out. */
+void park_spoil_linger(int fd);
+
 #endif

@@ -198,6 +198,9 @@ void peer_close(struct peer *peer)
     }
     peer_forget_output(peer);
     uv_close((uv_handle_t *)&peer->poll, on_closed);
-    peer->attachment = fork_guard_close(&peer->server->guard, peer->attachment);
+    if (peer->attachment >= 0) {
+        park_spoil_linger(peer->attachment);
+        peer->attachment = fork_guard_close(&peer->server->guard, peer->attachment);
+    }
     peer->fd = fork_guard_close(&peer->server->guard, peer->fd);
 }

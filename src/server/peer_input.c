@@ -144,6 +144,7 @@ static bool keep_descriptors(struct peer *peer, struct msghdr *header)
                 peer->attachment = fd < 0 ? -1 : fd;
                 peer->attachment_lost = fd < 0;
             } else {
+                park_spoil_linger(fd);
                 close(fd);
                 count = 2;
             }
