@@ -84,7 +84,7 @@ static void make_record(char record[RECORD + 1], int process, int thread, int nu
     record[RECORD] = '\0';
 }
 
-/* Append a record, through the thread's open file or the process's, and find it where it was put. */
+/* Append a record, through the open file of the thread or the process, and find it there. */
 static void append_record(struct thread *thread)
 {
     struct worker *worker = thread->worker;
