@@ -26,7 +26,7 @@
  *
  * After fork() or hf_fork() the child has the same descriptors, and shares their offsets with
  * its parent as POSIX says. It has the same working directory and umask, of its own from then
- * on.
+ * on. <holdfast/export.h> does the same for any other process.
  */
 #ifndef HOLDFAST_FS_H
 #define HOLDFAST_FS_H
@@ -144,7 +144,7 @@ HF_PUBLIC hf_fs *hf_fs_detach(hf_fs *fs);
  *
  * With O_PATH it is good for hf_fstat(), hf_close(), hf_dup() and its like, and where a directory
  * is asked for; all else says -EBADF. O_TMPFILE makes a file without a name in the directory @path.
- * The new open file has its offset and flags to itself until it is shared by a fork.
+ * The new open file has its offset and flags to itself until it is shared by a fork or exported.
  *
  * Pipes and devices are the host's. Opening, reading and writing them may wait as the system calls
  * do, holds up no other thread, and ends with -EINTR when a signal is handled. See hf_host_fd().

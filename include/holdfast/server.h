@@ -30,8 +30,8 @@ typedef struct hf_trace_event {
     uint64_t client;  /* its number */
     const char *client_name;
     int to_server;       /* 1: client to server, 0: server to client */
-    const char *message; /* "ACQUIRE", "RELEASE", "CANCEL", "GRANT", "RECALL" */
-    hf_id id;
+    const char *message; /* "ACQUIRE" and so on, as in docs/protocol.md */
+    hf_id id;            /* zeros when the message is about none */
     hf_mode mode;
     uint64_t grant;
     size_t value_size;  /* 0: no value carried */
@@ -48,6 +48,10 @@ typedef struct hf_limits {
     uint64_t unsent_bytes;      /* waiting for a client that does not read; then cut off */
     uint32_t owner_died_marks;  /* kept for handles nobody has open; the oldest go first */
     uint32_t handshake_seconds; /* to say hello in; then cut off */
+    /* Open files that were exported and not yet imported, of all clients; then -EDQUOT. Never more
+     * than half of the descriptors that the server's process may have. */
+    uint32_t parked;
+    uint32_t parked_bytes; /* of data with each of these; then -EDQUOT */
 } hf_limits;
 
 /* Initialise with hf_server_config_init(), then change what you need. */
@@ -147,6 +151,7 @@ typedef struct hf_server_stats {
     uint64_t unsent_bytes; /* waiting to be written, over all clients, now */
     uint64_t acquires, releases, cancels, grants, denials, recalls; /* messages so far */
     uint64_t cut_off; /* clients disconnected by the server for a reason, so far */
+    uint64_t parked;  /* open files that were exported and not yet imported, now */
 } hf_server_stats;
 
 /**

@@ -172,6 +172,8 @@ typedef struct hf_client_stats {
     uint64_t cancels_sent;
     uint64_t grants_received; /* DENIED included */
     uint64_t recalls_received;
+    uint64_t parks_sent; /* PARK, CLAIM and DROP: open files exported and imported */
+    uint64_t parked_received;
 } hf_client_stats;
 
 /**

@@ -1,12 +1,12 @@
 /*
- * Two processes of eight threads each on one tree and one file, everything at once. In the end
+ * Two processes of eight threads each on one tree and one open file, everything at once. In the end
  * every record is there once and whole, every name is accounted for, and both processes see what
  * the kernel does.
  *
  * The processes are this program started anew, because TSan does not follow threads through a
  * fork. The test itself has the server, and looks at the host.
  */
-#include <holdfast/fs.h>
+#include <holdfast/export.h>
 
 #include "lib/process.h"
 #include "lib/test.h"
@@ -28,15 +28,18 @@
 #define DIRECTORIES 4
 #define KEPT 5 /* files that each thread leaves */
 #define RECORD 32
-#define LOGS 2 /* "log" has O_APPEND, "offsetP" is written at an offset that threads share */
+
+/* "log" is written with O_APPEND, through an open file of each thread and through one of each
+ * process; "shared" at the offset of an open file that all threads of both processes share. */
+enum { LOG, SHARED, FILES };
 
 struct worker {
     hf_fs *fs;
     const char *root; /* of the host */
     int process;
     int rounds;
-    int shared_log;  /* one open file of all threads, with O_APPEND */
-    int shared_file; /* one open file of all threads, without */
+    int log;    /* an open file of the process, with O_APPEND */
+    int shared; /* the open file of both processes */
     _Atomic int failures;
 };
 
@@ -45,7 +48,7 @@ struct thread {
     int number;
     unsigned random;
     int log; /* an open file of its own, with O_APPEND */
-    int written[LOGS];
+    int written[FILES];
     pthread_t thread;
 };
 
@@ -84,16 +87,16 @@ static void make_record(char record[RECORD + 1], int process, int thread, int nu
     record[RECORD] = '\0';
 }
 
-/* Append a record, through the thread's open file or the process's, and find it where it was put. */
+/* Append a record, through the open file of the thread or the process, and find it there. */
 static void append_record(struct thread *thread)
 {
     struct worker *worker = thread->worker;
     char record[RECORD + 1], found[RECORD + 1] = "";
     struct stat st;
 
-    make_record(record, worker->process, thread->number, thread->written[0]);
+    make_record(record, worker->process, thread->number, thread->written[LOG]);
     if (below(thread, 2) == 0) {
-        EXPECT_EQUAL(worker, hf_write(worker->fs, worker->shared_log, record, RECORD), RECORD);
+        EXPECT_EQUAL(worker, hf_write(worker->fs, worker->log, record, RECORD), RECORD);
     } else {
         EXPECT_EQUAL(worker, hf_write(worker->fs, thread->log, record, RECORD), RECORD);
         const off_t end = hf_lseek(worker->fs, thread->log, 0, SEEK_CUR);
@@ -102,21 +105,21 @@ static void append_record(struct thread *thread)
             worker, hf_pread(worker->fs, thread->log, found, RECORD, end - RECORD), RECORD);
         EXPECT_EQUAL(worker, memcmp(record, found, RECORD), 0);
     }
-    thread->written[0]++;
+    thread->written[LOG]++;
     EXPECT_EQUAL(worker, hf_stat(worker->fs, "/log", &st), 0);
-    EXPECT(worker, st.st_size >= (off_t)thread->written[0] * RECORD, st.st_size);
+    EXPECT(worker, st.st_size >= (off_t)thread->written[LOG] * RECORD, st.st_size);
 }
 
-/* At the offset that all threads of the process share. */
+/* At the offset that all share. */
 static void write_record(struct thread *thread)
 {
     struct worker *worker = thread->worker;
     char record[RECORD + 1];
-    make_record(record, worker->process, thread->number, thread->written[1]);
+    make_record(record, worker->process, thread->number, thread->written[SHARED]);
     struct iovec halves[2] = {{.iov_base = record, .iov_len = 7},
                               {.iov_base = record + 7, .iov_len = RECORD - 7}};
-    EXPECT_EQUAL(worker, hf_writev(worker->fs, worker->shared_file, halves, 2), RECORD);
-    thread->written[1]++;
+    EXPECT_EQUAL(worker, hf_writev(worker->fs, worker->shared, halves, 2), RECORD);
+    thread->written[SHARED]++;
 }
 
 static void name_of(char name[64], const struct thread *thread, unsigned directory, int number)
@@ -323,14 +326,24 @@ static void meet(const char *line, const char *pipe)
     close(fd);
 }
 
-/* Arguments: the server's address, the root, the number of the process, two pipes. */
+/* The open file that the test has exported. */
+static int import_shared(hf_fs *fs, const char *bytes_file)
+{
+    char bytes[HF_EXPORT_FILE_SIZE];
+    int fd = open(bytes_file, O_RDONLY | O_CLOEXEC);
+    const ssize_t size = read(fd, bytes, sizeof bytes);
+    close(fd);
+    return size < 0 ? (int)size : hf_import_file(fs, bytes, (size_t)size, 0);
+}
+
+/* Arguments: the server's address, the root, the number of the process, two pipes, and the file
+ * with the bytes of the open file. */
 static int work(char **arguments)
 {
     struct worker worker = {.root = arguments[2], .process = arguments[3][0] - '0'};
     struct thread threads[THREADS];
     hf_fs_config config = HF_FS_CONFIG_INIT;
     hf_client *client;
-    char offset_file[] = "/offset0";
 
     alarm(55);
     config.root = worker.root;
@@ -339,11 +352,11 @@ static int work(char **arguments)
         hf_fs_attach(client, &config, &worker.fs) < 0) {
         return 1;
     }
-    offset_file[7] = arguments[3][0];
-    worker.shared_log = hf_open(worker.fs, "/log", O_WRONLY | O_APPEND, 0);
-    worker.shared_file = hf_open(worker.fs, offset_file, O_WRONLY, 0);
-    EXPECT(&worker, worker.shared_log >= 0 && worker.shared_file >= 0, 0);
     meet("ready", arguments[4]);
+    worker.log = hf_open(worker.fs, "/log", O_WRONLY | O_APPEND, 0);
+    worker.shared = import_shared(worker.fs, arguments[6]);
+    EXPECT(&worker, worker.log >= 0, worker.log);
+    EXPECT(&worker, worker.shared >= 0, worker.shared);
     for (int i = 0; i < THREADS; i++) {
         threads[i] = (struct thread){
             .worker = &worker,
@@ -369,18 +382,20 @@ static int remove_entry(const char *path, const struct stat *attributes, int typ
     return remove(path);
 }
 
-/* Every record of the threads of @processes is in the file, once, in the order of each thread. */
-static void check_records(const char *path, int first_process, int processes)
+/* Every record of all threads is in the file, once and whole, in the order of each thread. */
+static void check_records(const char *root, const char *name)
 {
+    char path[PATH_MAX];
     int next[PROCESSES][THREADS] = {{0}};
     char record[RECORD + 1] = "", expected[RECORD + 1];
-    FILE *file = fopen(path, "r");
     long count = 0;
+    snprintf(path, sizeof path, "%s%s", root, name);
+    FILE *file = fopen(path, "r");
     assert_non_null(file);
     for (; fread(record, RECORD, 1, file) == 1; count++) {
         const int process = record[1] - '0';
         const int thread = record[4] - '0';
-        assert_in_range(process, first_process, first_process + processes - 1);
+        assert_in_range(process, 0, PROCESSES - 1);
         assert_in_range(thread, 0, THREADS - 1);
         make_record(expected, process, thread, next[process][thread]);
         assert_string_equal(record, expected);
@@ -388,7 +403,7 @@ static void check_records(const char *path, int first_process, int processes)
     }
     assert_true(feof(file) && ftell(file) == count * RECORD);
     fclose(file);
-    assert_int_equal(count, (long)processes * THREADS * rounds_to_do());
+    assert_int_equal(count, (long)PROCESSES * THREADS * rounds_to_do());
 }
 
 static int count_entries(const char *path)
@@ -433,7 +448,7 @@ static void check_names(const char *root)
 static void make_tree(const char *root)
 {
     static const char *const directories[] = {"/", "/d0", "/d1", "/d2", "/d3", "/c"};
-    static const char *const files[] = {"/log", "/offset0", "/offset1"};
+    static const char *const files[] = {"/log", "/shared"};
     char path[PATH_MAX];
     for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
         snprintf(path, sizeof path, "%s%s", root, directories[i]);
@@ -453,11 +468,35 @@ static int open_gate(const char *pipe)
     return fd;
 }
 
+/* Open "/shared" and put its bytes where each process finds them. */
+static void export_shared(const struct test_server *server, const char *root)
+{
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_client *client;
+    hf_fs *fs;
+    config.root = root;
+    assert_int_equal(hf_client_connect(server->address, NULL, &client), 0);
+    assert_int_equal(hf_fs_attach(client, &config, &fs), 0);
+    int shared = hf_open(fs, "/shared", O_RDWR, 0);
+    assert_true(shared >= 0);
+    for (int i = 0; i < PROCESSES; i++) {
+        char bytes[HF_EXPORT_FILE_SIZE], path[PATH_MAX];
+        const ssize_t size = hf_export_file(fs, shared, bytes, sizeof bytes);
+        assert_int_equal(size, sizeof bytes);
+        snprintf(path, sizeof path, "%s/bytes%d", server->folder, i);
+        int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+        assert_int_equal(write(fd, bytes, sizeof bytes), size);
+        close(fd);
+    }
+    hf_fs_detach(fs);
+    hf_client_unref(client);
+}
+
 static void test_two_processes_of_eight_threads(void **state)
 {
     struct test_server server;
     struct program programs[PROCESSES];
-    char root[80], start[96], end[96], path[PATH_MAX], self[PATH_MAX];
+    char root[80], start[96], end[96], bytes[PROCESSES][96], self[PATH_MAX];
 
     test_server_init(&server);
     snprintf(root, sizeof root, "%s/r", server.folder);
@@ -473,12 +512,15 @@ static void test_two_processes_of_eight_threads(void **state)
 
     for (int i = 0; i < PROCESSES; i++) {
         const char number[2] = {(char)('0' + i), '\0'};
-        const char *const arguments[] = {self, server.address, root, number, start, end, NULL};
+        snprintf(bytes[i], sizeof bytes[i], "%s/bytes%d", server.folder, i);
+        const char *const arguments[] = {
+            self, server.address, root, number, start, end, bytes[i], NULL};
         program_start(&programs[i], arguments);
     }
     for (int i = 0; i < PROCESSES; i++) {
         program_expect_line(&programs[i], "ready");
     }
+    export_shared(&server, root); /* after the forks: TSan does not follow a client through one */
     const int start_fd = open_gate(start);
     for (int i = 0; i < PROCESSES; i++) {
         program_expect_line(&programs[i], "done");
@@ -493,22 +535,21 @@ static void test_two_processes_of_eight_threads(void **state)
     close(start_fd);
     close(end_fd);
 
-    snprintf(path, sizeof path, "%s/log", root);
-    check_records(path, 0, PROCESSES);
-    for (int i = 0; i < PROCESSES; i++) {
-        snprintf(path, sizeof path, "%s/offset%d", root, i);
-        check_records(path, i, 1);
-    }
+    check_records(root, "/log");
+    check_records(root, "/shared");
     check_names(root);
     assert_int_equal(nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
     assert_int_equal(unlink(start), 0);
     assert_int_equal(unlink(end), 0);
+    for (int i = 0; i < PROCESSES; i++) {
+        assert_int_equal(unlink(bytes[i]), 0);
+    }
     test_server_deinit(&server);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 6) {
+    if (argc == 7) {
         return work(argv);
     }
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -44,9 +44,10 @@ struct hf_client {
     bool stopping;
     bool write_pending; /* the helper waits for room in the socket */
     pthread_t helper;
-    bool has_helper; /* false in a child that could not start one */
-    int error;       /* why the connection ended; 0 while it stands */
-    uint64_t number; /* that the server gave */
+    bool has_helper;              /* false in a child that could not start one */
+    int error;                    /* why the connection ended; 0 while it stands */
+    uint64_t number;              /* that the server gave */
+    _Atomic uint64_t last_object; /* given by client_next_object() */
     struct sync_client core;
     struct id_map handles;
     int out_error;      /* a message could not be queued: the connection must end */
@@ -54,8 +55,11 @@ struct hf_client {
     uint64_t out_total; /* bytes ever put into @out */
     uint64_t out_sent;  /* of these, bytes the kernel has */
     struct buffer in;
-    struct list armed;       /* handles that want a tick */
-    struct list cancellable; /* waits with a cancel token */
+    struct list armed;         /* handles that want a tick */
+    struct list cancellable;   /* waits with a cancel token */
+    struct list park_requests; /* see park.c */
+    uint32_t park_seq;
+    pthread_cond_t park_changed; /* a request was answered, or the connection ended */
     struct list fork_hooks;
     struct list registry_link;
     hf_client_stats stats;
@@ -152,6 +156,12 @@ int client_read_message(int fd, struct buffer *in, uint64_t deadline_ns,
 int client_write_message(int fd, const struct wire_message *message, uint64_t deadline_ns);
 
 /* ---- handle.c ---- */
+
+/* A number for something of this client's, never given twice. */
+static inline uint64_t client_next_object(hf_client *client)
+{
+    return atomic_fetch_add_explicit(&client->last_object, 1, memory_order_relaxed) + 1;
+}
 
 /* hf_sync_open() without the check for reserved spaces. */
 int client_open_reserved(hf_client *client, hf_id id, unsigned flags, hf_sync **out);

@@ -4,6 +4,7 @@
  */
 #include "base/clock.h"
 #include "client/client.h"
+#include "client/park.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -146,6 +147,7 @@ void client_lost(hf_client *client, int reason)
             client_reap(client, handle);
         }
     }
+    park_lost(client);
     client_wake(client);
 }
 
@@ -191,6 +193,7 @@ static void close_descriptors(hf_client *client)
 static void client_free(hf_client *client)
 {
     close_descriptors(client);
+    pthread_cond_destroy(&client->park_changed);
     pthread_mutex_destroy(&client->lock);
     pthread_mutex_destroy(&client->open_lock);
     assert(client->handles.count == 0);
@@ -290,6 +293,10 @@ static void on_message(hf_client *client, const struct wire_message *message, ui
 {
     if (message->kind == WIRE_GOODBYE) {
         client_lost(client, client_goodbye_error(message->reason));
+        return;
+    }
+    if (message->kind == WIRE_PARKED && park_answered(client, message)) {
+        client->stats.parked_received++;
         return;
     }
     if (message->kind == WIRE_GRANT && message->data_size <= HF_VALUE_MAX) {
@@ -475,6 +482,7 @@ static int client_init(hf_client *client, const hf_client_config *config, const 
     pthread_mutex_init(&client->open_lock, NULL);
     list_init(&client->armed);
     list_init(&client->cancellable);
+    park_reset(client);
     list_init(&client->fork_hooks);
     list_init(&client->registry_link);
     buffer_init(&client->out, OUT_LIMIT);

@@ -168,6 +168,18 @@ struct backend_ops {
                  struct statx *out);
     int (*statfs)(struct backend *backend, intptr_t node, struct statfs *out);
 
+    /* ---- moving to another process ---- */
+
+    /* A descriptor of the host that stands for an open file, or for a node alone; the caller closes
+     * it. Another process that gets it passes it to take(). */
+    int (*give_file)(struct backend *backend, intptr_t file);
+    int (*give_node)(struct backend *backend, intptr_t node);
+    /* With @is_path the node that @fd stands for, for which the caller owes forget(); else the
+     * file, open for *access_mode, for which it owes close(). Takes over @fd on success. -EINVAL
+     * when it is not what it should be. */
+    int (*take)(struct backend *backend, int fd, bool is_path, intptr_t *taken, int *access_mode,
+                struct stat *attributes);
+
     /* All nodes and files are given back. Frees the backend. */
     void (*destroy)(struct backend *backend);
 };

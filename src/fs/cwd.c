@@ -47,9 +47,7 @@ static int check_searchable(struct inode *directory)
     return result < 0 ? result : released;
 }
 
-/* Takes over the reference and the use of it, and gives back those of the one before. Without a
- * directory it is the root. */
-static void set_working_directory(struct hf_fs *fs, const struct place *directory)
+void fs_set_working_directory(struct hf_fs *fs, const struct place *directory)
 {
     pthread_mutex_lock(&fs->cwd_mutex);
     struct mount *mount = fs->cwd_mount;
@@ -81,7 +79,7 @@ int fs_change_directory(struct hf_fs *fs, int at, const char *path, unsigned wal
         inode_unref(directory.inode);
         return result;
     }
-    set_working_directory(fs, &directory);
+    fs_set_working_directory(fs, &directory);
     return 0;
 }
 

@@ -49,9 +49,8 @@ struct hf_fs {
     struct budget nodes;
     atomic_flag trimming; /* a thread is in inodes_trim() */
 
-    pthread_mutex_t files_mutex; /* the next two */
-    struct list files;           /* open files */
-    uint64_t file_counter;       /* for their ids */
+    pthread_mutex_t files_mutex;
+    struct list files; /* open files; files_mutex */
 
     pthread_mutex_t waits_mutex; /* the next one */
     struct list waits;           /* of threads in pipes and devices, see special.h */
@@ -140,6 +139,9 @@ int fs_rename(struct hf_fs *fs, int at, const char *path, int new_at, const char
 
 /* cwd.c */
 int fs_working_directory(struct hf_fs *fs, struct place *out); /* a reference */
+/* Takes over the reference and the use of it, and gives back those of the one before. Without a
+ * directory it is the root. */
+void fs_set_working_directory(struct hf_fs *fs, const struct place *directory);
 int fs_change_directory(struct hf_fs *fs, int at, const char *path, unsigned walk_flags);
 ssize_t fs_get_working_directory(struct hf_fs *fs, char *buffer, size_t size);
 /* The path of a directory, with a NUL. Return: its length, that counted; or what getcwd() says. */
@@ -208,6 +210,15 @@ ssize_t fs_list_xattrs(struct hf_fs *fs, const char *path, bool follow, char *na
 ssize_t fs_list_xattrs_of_file(struct hf_fs *fs, int fd, char *names, size_t size);
 int fs_remove_xattr(struct hf_fs *fs, const char *path, bool follow, const char *name);
 int fs_remove_xattr_of_file(struct hf_fs *fs, int fd, const char *name);
+
+/* export.c and import.c; with the gate closed */
+ssize_t fs_export(struct hf_fs *fs, void *buffer, size_t size);
+ssize_t fs_export_file(struct hf_fs *fs, int fd, void *buffer, size_t size);
+int fs_import(struct hf_fs *fs, const void *bytes, size_t size);
+/* Return: the lowest free descriptor. */
+int fs_import_file(struct hf_fs *fs, const void *bytes, size_t size, bool close_on_exec);
+/* The gate may be open. */
+int fs_export_drop(struct hf_fs *fs, const void *bytes, size_t size);
 
 /* control.c */
 int fs_close(struct hf_fs *fs, int fd);

@@ -18,6 +18,7 @@
 #define HF_FS_IDS_H
 
 #include <holdfast/sync.h>
+#include <stdbool.h>
 #include <sys/sysmacros.h>
 #include <sys/types.h>
 
@@ -69,6 +70,11 @@ static inline hf_id fs_id_of_open_file(uint64_t client, uint64_t counter)
                  (client & UINT64_C(0xffffffffffffff)),
         .object = counter,
     };
+}
+
+static inline bool fs_id_is_of_open_file(hf_id id)
+{
+    return id.space >> 56 == (HF_SPACE_RESERVED >> 56 | FS_ID_OPEN_FILE);
 }
 
 #endif

@@ -98,6 +98,18 @@ static void set_root(struct mount *mount, struct inode *root)
     atomic_store_explicit(&mount->root, root, memory_order_release);
 }
 
+bool mount_is_checked(const struct mount *mount)
+{
+    const struct inode *root = atomic_load_explicit(&mount->root, memory_order_acquire);
+    return mount->is_checked || (root != NULL && inode_is_checked(root));
+}
+
+unsigned mount_flags(const struct mount *mount)
+{
+    return (mount->read_only ? WIRE_MOUNT_READ_ONLY : 0) |
+           (mount->is_checked ? WIRE_MOUNT_CHECKED : 0);
+}
+
 void mount_set_root(struct mount *mount, struct inode *root)
 {
     pthread_mutex_lock(&mount->mutex);
@@ -229,6 +241,25 @@ static struct mount *find_or_make(struct hf_fs *fs, const struct wire_mount *ent
     return mount_new(fs, entry);
 }
 
+int mounts_get(struct hf_fs *fs, uint64_t number, unsigned flags, struct mount **out)
+{
+    const struct wire_mount gone = {
+        .number = number, .parent = 1, .flags = (uint8_t)flags, .path = "", .source = ""};
+    struct list *link = fs->mounts.all.next;
+    for (; link != &fs->mounts.all; link = link->next) {
+        if (mount_of(link)->number == number) {
+            *out = mount_of(link);
+            return 0;
+        }
+    }
+    *out = mount_new(fs, &gone);
+    if (*out == NULL) {
+        return -ENOMEM;
+    }
+    list_append(&fs->mounts.all, &(*out)->link);
+    return 0;
+}
+
 /* Put a mount into what was made of the table so far. */
 static void insert(struct hf_fs *fs, struct mount *mount, const struct wire_mount *entry)
 {
@@ -352,8 +383,7 @@ void mounts_describe(const struct hf_fs *fs, struct wire_mounts *out)
                 .point = mount->point_id,
                 .root = mount->root_id,
                 .type = WIRE_MOUNT_DIRECT,
-                .flags = (uint8_t)((mount->read_only ? WIRE_MOUNT_READ_ONLY : 0) |
-                                   (mount->is_checked ? WIRE_MOUNT_CHECKED : 0)),
+                .flags = (uint8_t)mount_flags(mount),
                 .path = mount->path,
                 .source = mount->source,
             };

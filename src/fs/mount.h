@@ -97,6 +97,16 @@ void mounts_use_in_child(struct hf_fs *fs);
  * when that is another directory than when it was mounted, or what opening it says. */
 int mount_get_root(struct mount *mount, struct inode **out);
 
+/* Are its files? By the table, or because this client believes no cache there. */
+bool mount_is_checked(const struct mount *mount);
+
+/* What another client has to know of it: WIRE_MOUNT_READ_ONLY, WIRE_MOUNT_CHECKED. */
+unsigned mount_flags(const struct mount *mount);
+
+/* With the table held, and nobody else inside: the mount of this number. When it is not there any
+ * more it is as if it had been detached, with these flags. Return: 0, -ENOMEM. */
+int mounts_get(struct hf_fs *fs, uint64_t number, unsigned flags, struct mount **out);
+
 /* That is @root, if it was not opened before. */
 void mount_set_root(struct mount *mount, struct inode *root);
 

@@ -30,16 +30,14 @@ static const struct {
 
 #define VALUE_FLAGS UINT32_C(15)
 
-/* Of open()'s flags, those that it uses up. */
-#define FLAGS_OF_OPENING (O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC)
-
 int open_file_new(struct hf_fs *fs, const struct place *place, intptr_t backend_file, int flags,
-                  struct open_file **out)
+                  hf_sync *handle, struct open_file **out)
 {
     struct inode *inode = place->inode;
     struct open_file *file = calloc(1, sizeof *file);
     int result = file == NULL ? -ENOMEM : mount_use(place->mount);
     if (result < 0) {
+        hf_sync_close(handle);
         if (backend_file != BACKEND_NO_FILE) {
             inode_close_file(inode, backend_file);
         }
@@ -53,8 +51,9 @@ int open_file_new(struct hf_fs *fs, const struct place *place, intptr_t backend_
     file->inode = inode;
     file->backend_file = backend_file;
     file->access_mode = flags & O_ACCMODE;
-    file->open_flags = flags & ~(O_ACCMODE | OPEN_FILE_STATUS | FLAGS_OF_OPENING);
+    file->open_flags = flags & ~(O_ACCMODE | OPEN_FILE_STATUS | OPEN_FILE_USED_UP);
     file->flags = flags & OPEN_FILE_STATUS;
+    file->handle = handle;
     pthread_mutex_init(&file->mutex, NULL);
 
     pthread_mutex_lock(&fs->files_mutex);
@@ -185,10 +184,6 @@ int open_file_lock(struct open_file *file)
         return result;
     }
     /* That another client died with it needs no care: what it published is right. */
-    const uint64_t epoch = hf_sync_epoch(file->handle);
-    if (file->epoch == epoch) {
-        return 0;
-    }
     int flags;
     result = read_value(file->handle, &file->offset, &flags);
     if (result < 0) {
@@ -196,7 +191,6 @@ int open_file_lock(struct open_file *file)
         return result;
     }
     file->flags = flags;
-    file->epoch = epoch;
     return 0;
 }
 
@@ -234,13 +228,7 @@ int open_file_unlock(struct open_file *file, bool moved)
         pthread_mutex_unlock(&file->mutex);
         return 0;
     }
-    int result = 0;
-    if (moved) {
-        result = give_value(file);
-        if (result < 0) {
-            file->epoch = 0; /* the value stands, not our offset */
-        }
-    }
+    int result = moved ? give_value(file) : 0;
     int released = hf_sync_release(file->handle);
     return result < 0 ? result : released;
 }
@@ -263,11 +251,14 @@ int open_file_get_flags(struct open_file *file, int *flags)
     return result < 0 ? result : released;
 }
 
-/* The gate is closed: nobody uses it. */
-static int share(struct open_file *file)
+int open_file_share(struct open_file *file)
 {
     struct hf_fs *fs = file->fs;
-    const hf_id id = fs_id_of_open_file(hf_client_number(fs->client), ++fs->file_counter);
+    if (file->handle != NULL || open_file_is_path(file) || open_file_is_special(file)) {
+        return 0;
+    }
+    const uint64_t number = client_next_object(fs->client);
+    const hf_id id = fs_id_of_open_file(hf_client_number(fs->client), number);
     hf_sync *handle;
 
     int result = client_open_reserved(fs->client, id, 0, &handle);
@@ -281,7 +272,6 @@ static int share(struct open_file *file)
     }
     file->handle = handle;
     inode_known_elsewhere(file->inode);
-    file->epoch = hf_sync_epoch(handle);
     result = open_file_unlock(file, true);
     if (result < 0) {
         file->handle = hf_sync_close(handle);
@@ -295,10 +285,22 @@ int open_files_share(struct hf_fs *fs)
     pthread_mutex_lock(&fs->files_mutex);
     for (struct list *link = fs->files.next; link != &fs->files && result == 0; link = link->next) {
         struct open_file *file = list_entry(link, struct open_file, link);
-        if (file->handle == NULL && !open_file_is_path(file) && !open_file_is_special(file)) {
-            result = share(file);
-        }
+        result = open_file_share(file);
     }
     pthread_mutex_unlock(&fs->files_mutex);
     return result;
+}
+
+struct open_file *open_files_find(struct hf_fs *fs, hf_id id)
+{
+    struct open_file *found = NULL;
+    pthread_mutex_lock(&fs->files_mutex);
+    for (struct list *link = fs->files.next; link != &fs->files; link = link->next) {
+        struct open_file *file = list_entry(link, struct open_file, link);
+        if (file->handle != NULL && hf_id_equal(hf_sync_id(file->handle), id)) {
+            found = file;
+        }
+    }
+    pthread_mutex_unlock(&fs->files_mutex);
+    return found;
 }

@@ -1,14 +1,17 @@
 /*
  * Open files: an inode, an offset and status flags, which descriptors share.
  *
- *             fork: register, publish
- *   PRIVATE ──────────────────────────► SHARED
+ *          fork, export: register, publish
+ *   PRIVATE ──────────────────────────► SHARED ◄── import
  *   offset under the mutex              offset is the value of a sync handle,
  *                                       used under EXCLUSIVE
  *
  * A private one has no state at the server. A shared one publishes its offset with each
  * operation that moves it, after the operation is done and before the call returns; so a
  * process that is killed has either moved the offset past what it wrote, or has not returned.
+ *
+ * A filesystem object has one struct for each open file, so that locking two of them is locking
+ * two handles; another one of the same client may have one for the same handle.
  */
 #ifndef HF_FS_OPEN_FILE_H
 #define HF_FS_OPEN_FILE_H
@@ -32,6 +35,9 @@ struct place;
 /* The status flags that F_SETFL changes. */
 #define OPEN_FILE_STATUS (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME)
 
+/* Of open()'s flags, those that it uses up. */
+#define OPEN_FILE_USED_UP (O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC)
+
 struct open_file {
     struct list link; /* fs->files; fs->files_mutex */
     struct hf_fs *fs;
@@ -43,16 +49,17 @@ struct open_file {
     int open_flags;              /* what else F_GETFL tells and nothing changes, as O_PATH */
     pthread_mutex_t mutex;       /* PRIVATE: covers the offset, and changing the flags */
     hf_sync *handle;             /* SHARED: covers them. NULL: PRIVATE. Set with the gate closed. */
-    uint64_t epoch;              /* of the handle, when the value was last read or set */
-    off_t offset;
-    _Atomic int flags; /* of OPEN_FILE_STATUS; while PRIVATE it may be read without the mutex */
+    off_t offset;                /* of a SHARED one as the value said when it was locked */
+    _Atomic int flags;    /* of OPEN_FILE_STATUS; while PRIVATE it may be read without the mutex */
+    uint32_t export_item; /* see export.c; with the gate closed */
 };
 
-/* A private open file with one reference. Takes over the reference to @place's inode, and
- * @backend_file, which inode_file_opened() was told of, on failure too. With O_PATH in @flags there
- * is no @backend_file, and the inode has a node. Return: 0, -ENOMEM, or what mount_use() says. */
+/* An open file with one reference; private, unless there is a @handle. Takes over the reference to
+ * @place's inode, @handle and @backend_file, which inode_file_opened() was told of, on failure too.
+ * With O_PATH in @flags @backend_file is BACKEND_NO_FILE, and the inode has a node.
+ * Return: 0, -ENOMEM, or what mount_use() says. */
 int open_file_new(struct hf_fs *fs, const struct place *place, intptr_t backend_file, int flags,
-                  struct open_file **out);
+                  hf_sync *handle, struct open_file **out);
 
 /* The last reference closes it. @file may be NULL. */
 void open_file_unref(struct open_file *file);
@@ -98,7 +105,12 @@ int open_file_unlock(struct open_file *file, bool moved);
 /* The flags alone, for operations that leave the offset alone. */
 int open_file_get_flags(struct open_file *file, int *flags);
 
-/* Make every open file of @fs shared. The gate is closed. Return: 0, or a negative errno. */
+/* Make one, or every open file of @fs, shared. The gate is closed. Return: 0 (also when it is, or
+ * there is nothing of it to be shared), or a negative errno. */
+int open_file_share(struct open_file *file);
 int open_files_share(struct hf_fs *fs);
+
+/* The open file that has this handle. The gate is closed. Return: NULL when there is none. */
+struct open_file *open_files_find(struct hf_fs *fs, hf_id id);
 
 #endif

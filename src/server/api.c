@@ -27,6 +27,7 @@ static void send_to_peer(void *context, struct sync_peer *sync, const struct wir
 
 static void close_table(struct hf_server *server)
 {
+    park_deinit(server);
     keeper_deinit(&server->keeper, &server->table);
     sync_server_deinit(&server->table);
 }
@@ -46,14 +47,22 @@ static int open_table(struct hf_server *server)
     }
     failure = keeper_init(&server->keeper);
     if (failure != 0) {
-        sync_server_deinit(&server->table);
-        return failure;
+        goto no_keeper;
+    }
+    failure = park_init(&server->park, limits->parked);
+    if (failure != 0) {
+        goto no_park;
     }
     /* The mounts stay when no client is there. */
     failure = server_keep(server, WIRE_MOUNTS_ID);
     if (failure != 0) {
         close_table(server);
     }
+    return failure;
+no_park:
+    keeper_deinit(&server->keeper, &server->table);
+no_keeper:
+    sync_server_deinit(&server->table);
     return failure;
 }
 

@@ -18,7 +18,9 @@
     LIMIT(value_bytes, 0, HF_VALUE_MAX, HF_VALUE_MAX, "longest value accepted")                    \
     LIMIT(unsent_bytes, 16384, UINT64_C(1) << 40, 64 << 20, "waiting for a client to read")        \
     LIMIT(owner_died_marks, 0, UINT32_MAX, 65536, "kept for handles nobody has open")              \
-    LIMIT(handshake_seconds, 1, 86400, 10, "for a client to say hello in")
+    LIMIT(handshake_seconds, 1, 86400, 10, "for a client to say hello in")                         \
+    LIMIT(parked, 0, 1000000, 4096, "open files on their way to another process")                  \
+    LIMIT(parked_bytes, 0, 4096, 256, "of data with each of these")
 
 struct limit_range {
     const char *name;

@@ -27,6 +27,7 @@ static void test_defaults_are_good(void **state)
     assert_int_equal(config.limits.handles, 4000000);
     assert_int_equal(config.limits.unsent_bytes, 64 << 20);
     assert_int_equal(config.limits.handshake_seconds, 10);
+    assert_int_equal(config.limits.parked, 4096);
 }
 
 static void test_every_limit_has_a_range(void **state)

@@ -6,7 +6,10 @@
 #include "lib/test.h"
 #include "lib/test_server.h"
 
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -78,6 +81,16 @@ static void message_is_answered_with(const struct wire_message *message, enum wi
 {
     uint8_t frame[WIRE_LENGTH_BYTES + WIRE_FRAME_MAX];
     frame_is_answered_with(frame, wire_encode(message, frame), reason);
+}
+
+/* The message comes with @count descriptors. */
+static void message_with_is_answered_with(const struct wire_message *message, const int *fds,
+                                          size_t count, enum wire_reason reason)
+{
+    struct raw_client offender;
+    raw_join(&offender, test.address, "evil");
+    assert_true(raw_send_with(&offender, message, fds, count));
+    expect_cut_off(&offender, reason);
 }
 
 /* ---- instead of a hello ---- */
@@ -313,6 +326,180 @@ static void test_control_characters_in_a_name(void **state)
     raw_close(&client);
 }
 
+/* ---- descriptors ---- */
+
+static const struct wire_message park = {.kind = WIRE_PARK, .seq = 1};
+static const struct wire_message claim = {.kind = WIRE_CLAIM, .seq = 1, .ticket = {1, 1}};
+
+static int any_file(void)
+{
+    const int fd = open(test.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void test_park_without_a_descriptor(void **state)
+{
+    message_is_answered_with(&park, WIRE_REASON_BAD_DESCRIPTOR);
+}
+
+static void test_claim_without_a_socket(void **state)
+{
+    message_is_answered_with(&claim, WIRE_REASON_BAD_DESCRIPTOR);
+}
+
+static void test_park_of_what_is_no_file(void **state)
+{
+    const int fd = eventfd(0, EFD_CLOEXEC);
+    message_with_is_answered_with(&park, &fd, 1, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fd);
+}
+
+/* Its own connection, which then would not end with it. */
+static void test_park_of_a_connection(void **state)
+{
+    struct raw_client offender;
+    raw_join(&offender, test.address, "evil");
+    assert_true(raw_send_with(&offender, &park, &offender.fd, 1));
+    expect_cut_off(&offender, WIRE_REASON_BAD_DESCRIPTOR);
+}
+
+static void test_claim_with_a_file(void **state)
+{
+    const int fd = any_file();
+    message_with_is_answered_with(&claim, &fd, 1, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fd);
+}
+
+static void test_a_descriptor_that_nobody_asked_for(void **state)
+{
+    const int fd = any_file();
+    const struct wire_message acquire = {
+        .kind = WIRE_ACQUIRE, .id = {1, 1}, .seq = 1, .mode = HF_SHARED};
+    struct raw_client offender;
+    raw_join(&offender, test.address, "evil");
+    assert_true(raw_send_with(&offender, &acquire, &fd, 1));
+    raw_expect(&offender, WIRE_GRANT);
+    expect_cut_off(&offender, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fd);
+}
+
+static void test_a_descriptor_with_the_hello(void **state)
+{
+    const int fd = any_file();
+    const struct wire_message hello = {
+        .kind = WIRE_HELLO, .magic = WIRE_MAGIC, .wire_version = WIRE_VERSION};
+    struct raw_client offender;
+    raw_init(&offender, raw_dial(test.address));
+    assert_true(raw_send_with(&offender, &hello, &fd, 1));
+    raw_expect(&offender, WIRE_WELCOME);
+    expect_cut_off(&offender, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fd);
+}
+
+static void test_more_descriptors_than_one(void **state)
+{
+    int fds[253];
+    fds[0] = any_file();
+    for (size_t i = 1; i < 253; i++) {
+        fds[i] = fds[0];
+    }
+    message_with_is_answered_with(&park, fds, 2, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fds[0]);
+}
+
+static void test_a_flood_of_descriptors(void **state)
+{
+    int fds[253];
+    fds[0] = any_file();
+    for (size_t i = 1; i < 253; i++) {
+        fds[i] = fds[0];
+    }
+    message_with_is_answered_with(&park, fds, 253, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fds[0]);
+}
+
+/* One for the frame that has begun is kept for it; one more is too many. */
+static void test_descriptors_in_the_middle_of_a_frame(void **state)
+{
+    struct raw_client offender;
+    uint8_t frame[64];
+    const int fd = any_file();
+    const size_t size = wire_encode(&park, frame);
+    raw_join(&offender, test.address, "evil");
+    assert_true(raw_write_with(&offender, frame, 1, &fd, 1));
+    assert_true(raw_write_with(&offender, frame + 1, size - 1, &fd, 1));
+    expect_cut_off(&offender, WIRE_REASON_BAD_DESCRIPTOR);
+    close(fd);
+}
+
+/* A connection over which nobody reads any more, and whose last close() is to wait for that. */
+static int make_lingering_socket(int *unread)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001)};
+    socklen_t size = sizeof(address);
+    const struct linger linger = {.l_onoff = 1, .l_linger = 1000};
+    static const char bytes[4096];
+    const int door = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(door, (const struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(door, 1), 0);
+    assert_int_equal(getsockname(door, (struct sockaddr *)&address, &size), 0);
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&address, size), 0);
+    *unread = accept(door, NULL, NULL);
+    close(door);
+    while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+    return fd;
+}
+
+static void test_descriptors_that_take_long_to_close(void **state)
+{
+    struct raw_client offender;
+    uint8_t frame[64];
+    int unread[3];
+    wire_encode(&park, frame);
+    for (int i = 0; i < 3; i++) {
+        const int fds[2] = {make_lingering_socket(&unread[i]), any_file()};
+        raw_join(&offender, test.address, "evil");
+        if (i == 0) { /* refused; one too many; on its way */
+            assert_true(raw_send_with(&offender, &park, fds, 1));
+        } else if (i == 1) {
+            const int wrong_order[2] = {fds[1], fds[0]};
+            assert_true(raw_send_with(&offender, &park, wrong_order, 2));
+        } else {
+            assert_true(raw_write_with(&offender, frame, 1, fds, 1));
+        }
+        close(fds[0]);
+        close(fds[1]);
+        raw_close(&offender);
+        raw_round_trip(&good);
+    }
+    raw_hold(&good, 5, HF_SHARED); /* all of them have been closed by now, and it goes on */
+    for (int i = 0; i < 3; i++) {
+        close(unread[i]);
+    }
+}
+
+static void test_gone_with_a_descriptor_on_its_way(void **state)
+{
+    struct raw_client offender;
+    uint8_t frame[64];
+    const int fd = any_file();
+    const int before = test_count_descriptors();
+    wire_encode(&park, frame);
+    raw_join(&offender, test.address, "evil");
+    raw_hold(&offender, 5, HF_EXCLUSIVE);
+    assert_true(raw_write_with(&offender, frame, 1, &fd, 1));
+    raw_acquire(&good, 5, HF_EXCLUSIVE, 0);
+    raw_close(&offender);
+    raw_expect(&good, WIRE_GRANT);
+    raw_round_trip(&good); /* the connection is closed after others were answered */
+    assert_int_equal(test_count_descriptors(), before);
+    close(fd);
+}
+
 /* Anything at all, from one seed: every connection ends or goes on, and the server does. */
 static void test_random_bytes(void **state)
 {
@@ -329,11 +516,18 @@ static void test_random_bytes(void **state)
         raw_join(&offender, test.address, "random");
         if ((round & 1) != 0) {
             /* A length and a message that exist, so that the fields are looked at. */
-            const uint8_t lengths[] = {34, 34, 30, 30, 24};
-            const uint8_t kinds[] = {WIRE_ACQUIRE, 18, WIRE_RELEASE, WIRE_RELEASE, WIRE_CANCEL};
+            const uint8_t lengths[] = {34, 34, 30, 30, 24, 50, 25, 21};
+            const uint8_t kinds[] = {WIRE_ACQUIRE,
+                                     18,
+                                     WIRE_RELEASE,
+                                     WIRE_RELEASE,
+                                     WIRE_CANCEL,
+                                     WIRE_PARK,
+                                     WIRE_CLAIM,
+                                     WIRE_DROP};
             memcpy(bytes, "\0\0\0\0", 4);
-            bytes[0] = lengths[round % 5];
-            bytes[4] = kinds[round % 5];
+            bytes[0] = lengths[round % 8];
+            bytes[4] = kinds[round % 8];
         }
         raw_write(&offender, bytes, sizeof(bytes));
         shutdown(offender.fd, SHUT_WR);
@@ -375,6 +569,18 @@ int main(void)
         TEST(test_gone_in_the_middle_of_a_frame),
         TEST(test_a_frame_in_many_pieces),
         TEST(test_control_characters_in_a_name),
+        TEST(test_park_without_a_descriptor),
+        TEST(test_claim_without_a_socket),
+        TEST(test_park_of_what_is_no_file),
+        TEST(test_park_of_a_connection),
+        TEST(test_claim_with_a_file),
+        TEST(test_a_descriptor_that_nobody_asked_for),
+        TEST(test_a_descriptor_with_the_hello),
+        TEST(test_more_descriptors_than_one),
+        TEST(test_a_flood_of_descriptors),
+        TEST(test_descriptors_in_the_middle_of_a_frame),
+        TEST(test_descriptors_that_take_long_to_close),
+        TEST(test_gone_with_a_descriptor_on_its_way),
         TEST(test_random_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

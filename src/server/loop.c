@@ -45,6 +45,7 @@ static void publish_stats(struct hf_server *server)
         .denials = counters->denials,
         .recalls = counters->recalls,
         .cut_off = server->cut_off,
+        .parked = server->park.count,
     };
     pthread_mutex_lock(&server->mutex);
     server->stats = stats; /* unsent_bytes is read where it is kept */

@@ -20,6 +20,7 @@ struct peer *peer_new(struct hf_server *server, int fd, bool is_socket)
     peer->server = server;
     peer->fd = fd;
     peer->is_socket = is_socket;
+    peer->attachment = -1;
     sync_peer_init(&peer->sync);
     list_init(&peer->link);
     list_init(&peer->greeting_link);
@@ -197,5 +198,9 @@ void peer_close(struct peer *peer)
     }
     peer_forget_output(peer);
     uv_close((uv_handle_t *)&peer->poll, on_closed);
+    if (peer->attachment >= 0) {
+        park_spoil_linger(peer->attachment);
+        peer->attachment = fork_guard_close(&peer->server->guard, peer->attachment);
+    }
     peer->fd = fork_guard_close(&peer->server->guard, peer->fd);
 }

@@ -18,6 +18,7 @@
  *  2. Bytes are gathered (output) and not blocked: it is in server->to_flush, or has ended.
  *  3. blocked: the loop watches for UV_WRITABLE, and nothing else sends.
  *  4. input is a beginning of a frame, never a whole one.
+ *  5. attachment: between reads there is one only if input has a beginning of its frame.
  */
 #ifndef HF_SERVER_PEER_H
 #define HF_SERVER_PEER_H
@@ -52,6 +53,8 @@ struct peer {
     bool blocked;     /* the socket is full */
     bool send_failed; /* nobody reads any more; what was sent to us before is still good */
     bool ended;
+    bool attachment_lost;        /* a descriptor came that there was no room for in this process */
+    int attachment;              /* the guard's: came with the frame that is next; -1: none */
     enum wire_reason end_reason; /* why it was cut off; NONE: it left by itself */
 
     struct list link;          /* server->peers or arrivals */

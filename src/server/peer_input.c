@@ -83,6 +83,9 @@ static enum wire_reason take_message(struct peer *peer, const struct wire_messag
         return WIRE_REASON_BAD_MESSAGE;
     }
     server_trace(peer->server, peer, message, TO_SERVER);
+    if (message->kind >= WIRE_PARK) {
+        return park_input(peer->server, peer, message);
+    }
     return sync_server_input(&peer->server->table, &peer->sync, message);
 }
 
@@ -122,13 +125,74 @@ static size_t take_frames(struct peer *peer, const uint8_t *bytes, size_t size)
     return taken;
 }
 
+/* ---- reading ---- */
+
+/* Under the guard's lock. Return: false when there are more than may come at a time. */
+static bool keep_descriptors(struct peer *peer, struct msghdr *header)
+{
+    size_t count = 0;
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL;
+         part = CMSG_NXTHDR(header, part)) {
+        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        for (size_t at = 0; CMSG_LEN(at) < part->cmsg_len; at += sizeof(int)) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(part) + at, sizeof(fd));
+            if (count++ == 0 && peer->attachment < 0) {
+                fd = fork_guard_keep(&peer->server->guard, fd);
+                peer->attachment = fd < 0 ? -1 : fd;
+                peer->attachment_lost = fd < 0;
+            } else {
+                park_spoil_linger(fd);
+                close(fd);
+                count = 2;
+            }
+        }
+    }
+    if (count == 0 && (header->msg_flags & MSG_CTRUNC) != 0) {
+        peer->attachment_lost = true;
+    }
+    return count < 2 && (count == 0 || (header->msg_flags & MSG_CTRUNC) == 0);
+}
+
+/* A frame's descriptor is there with its first byte, and the kernel gives out no two messages with
+ * descriptors at a time. */
+static ssize_t receive(struct peer *peer, uint8_t *bytes)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec data = {.iov_base = bytes, .iov_len = PEER_READ_BYTES};
+    struct msghdr header = {
+        .msg_iov = &data,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof(control),
+    };
+    bool few = true;
+    fork_guard_lock();
+    const ssize_t size = recvmsg(peer->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    const int failure = errno;
+    if (size > 0) {
+        few = keep_descriptors(peer, &header);
+    }
+    fork_guard_unlock();
+    errno = failure;
+    if (!few) {
+        peer_cut_off(peer, WIRE_REASON_BAD_DESCRIPTOR);
+    }
+    return size;
+}
+
 /* What is new is read behind the place for what was left, so that nothing is copied as long as
  * frames arrive whole. */
 static enum read_result read_once(struct peer *peer)
 {
     uint8_t *const fresh = peer->server->scratch + PEER_SCRATCH_BYTES - PEER_READ_BYTES;
-    const ssize_t size = peer->is_socket ? recv(peer->fd, fresh, PEER_READ_BYTES, MSG_DONTWAIT)
-                                         : read(peer->fd, fresh, PEER_READ_BYTES);
+    const ssize_t size =
+        peer->is_socket ? receive(peer, fresh) : read(peer->fd, fresh, PEER_READ_BYTES);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
         return READ_NOTHING;
     }
@@ -147,6 +211,9 @@ static enum read_result read_once(struct peer *peer)
     if (!peer->ended && taken < whole &&
         buffer_append(&peer->input, begin + taken, whole - taken) != 0) {
         peer_cut_off(peer, WIRE_REASON_NO_MEMORY);
+    }
+    if (taken == whole && (peer->attachment >= 0 || peer->attachment_lost)) {
+        peer_cut_off(peer, WIRE_REASON_BAD_DESCRIPTOR);
     }
     return READ_SOMETHING;
 }

@@ -12,6 +12,7 @@
 #include "server/fork_guard.h"
 #include "server/keep.h"
 #include "server/listener.h"
+#include "server/park.h"
 #include "server/peer.h"
 #include "sync/server.h"
 
@@ -34,6 +35,7 @@ struct hf_server {
 
     struct sync_server table;
     struct keeper keeper;
+    struct park park;
     struct list peers;    /* all, in order of arrival */
     struct list greeting; /* those that have not said hello, the longest here first */
     struct list to_flush; /* those with bytes gathered and a socket that may take them */

@@ -27,14 +27,12 @@ static const char *remark_to_server(const struct wire_message *message)
 
 static const char *remark_to_client(const struct wire_message *message, char *room, size_t size)
 {
-    if (message->kind != WIRE_GRANT) {
-        return "";
-    }
-    if ((message->flags & WIRE_DENIED) != 0) {
+    if (message->reason != WIRE_REASON_NONE) {
         snprintf(room, size, "DENIED %s", wire_reason_text(message->reason));
         return room;
     }
-    return (message->flags & WIRE_OWNER_DIED) != 0 ? "owner died" : "";
+    const bool owner_died = message->kind == WIRE_GRANT && (message->flags & WIRE_OWNER_DIED) != 0;
+    return owner_died ? "owner died" : "";
 }
 
 void server_trace(const struct hf_server *server, const struct peer *peer,

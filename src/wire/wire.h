@@ -36,7 +36,7 @@ enum wire_direction { TO_SERVER, TO_CLIENT };
 #define WIRE_DENIED 0x04 /* not granted; `reason` says why; grant and mode are 0 */
 #define WIRE_GRANT_FLAGS 0x07
 
-/* GRANT.reason with WIRE_DENIED, and GOODBYE.reason. REASON(name, number, errno, text) */
+/* GRANT.reason with WIRE_DENIED, PARKED.reason, and GOODBYE.reason. REASON(name, number, errno, text) */
 #define WIRE_REASONS(REASON)                                                                       \
     REASON(NONE, 0, 0, "none")                                                                     \
     REASON(WOULD_BLOCK, 1, EAGAIN, "another client has it")                                        \
@@ -44,6 +44,9 @@ enum wire_direction { TO_SERVER, TO_CLIENT };
     REASON(HANDLE_LIMIT, 3, EDQUOT, "too many handles")                                            \
     REASON(QUEUE_LIMIT, 4, ENOBUFS, "too many waiting requests")                                   \
     REASON(NO_MEMORY, 5, ENOMEM, "the server is out of memory")                                    \
+    REASON(UNKNOWN_TICKET, 6, ESTALE, "nothing is parked under this ticket")                       \
+    REASON(PARK_LIMIT, 7, EDQUOT, "too many open files are parked")                                \
+    REASON(NO_DESCRIPTOR, 8, EMFILE, "the server has no descriptor left")                          \
     REASON(BAD_VERSION, 16, EPROTONOSUPPORT, "protocol version not supported")                     \
     REASON(NOT_ADMITTED, 17, EACCES, "this user is not admitted")                                  \
     REASON(TOO_MANY_CLIENTS, 18, EUSERS, "too many clients")                                       \
@@ -52,7 +55,8 @@ enum wire_direction { TO_SERVER, TO_CLIENT };
     REASON(BAD_MESSAGE, 21, EPROTO, "message not allowed here")                                    \
     REASON(UNKNOWN_HANDLE, 22, EPROTO, "handle not open")                                          \
     REASON(TOO_SLOW, 23, ETIMEDOUT, "client does not read or does not say hello")                  \
-    REASON(SHUTDOWN, 24, ESHUTDOWN, "the server stops")
+    REASON(SHUTDOWN, 24, ESHUTDOWN, "the server stops")                                            \
+    REASON(BAD_DESCRIPTOR, 25, EPROTO, "a descriptor is missing, left over or of the wrong kind")
 
 enum wire_reason {
 #define REASON(name, number, error, text) WIRE_REASON_##name = number,
@@ -63,8 +67,10 @@ enum wire_reason {
 struct wire_message {
     enum wire_kind kind;
     hf_id id;
+    hf_id ticket; /* what was parked together; {0, 0}: none */
     uint32_t seq;
-    uint8_t mode; /* hf_mode; the decoder has checked it */
+    uint32_t index; /* of what was parked under the ticket */
+    uint8_t mode;   /* hf_mode; the decoder has checked it */
     uint8_t flags;
     uint8_t reason;
     uint16_t wire_version;

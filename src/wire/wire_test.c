@@ -51,6 +51,9 @@ static const struct kind_info kinds[] = {
 #define EACH_NUMBER_FIELD(NUMBER)                                                                  \
     NUMBER(id.space);                                                                              \
     NUMBER(id.object);                                                                             \
+    NUMBER(ticket.space);                                                                          \
+    NUMBER(ticket.object);                                                                         \
+    NUMBER(index);                                                                                 \
     NUMBER(seq);                                                                                   \
     NUMBER(mode);                                                                                  \
     NUMBER(flags);                                                                                 \
@@ -343,7 +346,7 @@ static const struct {
     uint64_t digest;
 } history[] = {
     {1, UINT64_C(0x9561dbaef21f98d9)},
-    {2, UINT64_C(0x9561dbaef21f98d9)}, /* flags AHEAD and IN_USE */
+    {2, UINT64_C(0x0969771d1c559871)}, /* flags AHEAD and IN_USE, parking */
 };
 
 /* Two builds of one WIRE_VERSION understand each other: whoever changes a message, a flag or a

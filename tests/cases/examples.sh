@@ -85,6 +85,30 @@ keep
 expect 'the counter begins at 0' test "$kept" = 0
 expect 'three processes count in it at a time' counts_to 30000 10000 10000 10000
 expect 'others go on where they ended' counts_to 30007 3 4
+
+# ---- open files that go to another program ----
+
+migrates() {
+    mkdir "$work/migrated"
+    timeout 30 "$work/migrate" "$address" "$work/migrated" >"$work/size"
+}
+
+# Three times 500 lines, each whole and each writer's in order; the offset is where they end.
+all_lines_are_there() {
+    for who in first other again; do
+        sed -n "s/^$who //p" "$work/migrated/log" | cmp - "$work/numbers" || return 1
+    done
+    [ "$(wc -l <"$work/migrated/log")" = 1500 ] &&
+        [ "$(cat "$work/size")" = "$(wc -c <"$work/migrated/log") bytes" ]
+}
+
+seq 0 499 >"$work/numbers"
+expect 'the migrating program compiles' builds migrate
+expect 'another program goes on with its open file' migrates
+expect 'both wrote all their lines at one offset' all_lines_are_there
+
+# ---- without the server ----
+
 kill "$server"
 wait "$server"
 server=

@@ -59,6 +59,56 @@ bool raw_send(struct raw_client *client, const struct wire_message *message)
     return raw_write(client, frame, wire_encode(message, frame));
 }
 
+bool raw_write_with(struct raw_client *client, const void *bytes, size_t size, const int *fds,
+                    size_t count)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(253 * sizeof(int))];
+    } control = {.bytes = {0}};
+    struct iovec data = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
+    const struct msghdr header = {
+        .msg_iov = &data,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = CMSG_SPACE(count * sizeof(int)),
+    };
+    control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(count * sizeof(int)),
+                                      .cmsg_level = SOL_SOCKET,
+                                      .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
+    return sendmsg(client->fd, &header, MSG_NOSIGNAL) == (ssize_t)size;
+}
+
+bool raw_send_with(struct raw_client *client, const struct wire_message *message, const int *fds,
+                   size_t count)
+{
+    uint8_t frame[WIRE_LENGTH_BYTES + WIRE_FRAME_MAX];
+    return raw_write_with(client, frame, wire_encode(message, frame), fds, count);
+}
+
+int raw_receive_descriptor(int socket)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    char byte;
+    int fd = -1;
+    struct iovec data = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr header = {
+        .msg_iov = &data,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof(control),
+    };
+    const ssize_t size = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (size == 1 && header.msg_controllen >= CMSG_LEN(sizeof(int))) {
+        memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
+    }
+    return fd;
+}
+
 enum raw_event raw_next(struct raw_client *client, struct wire_message *out)
 {
     buffer_consume(&client->input, client->used);
@@ -142,6 +192,60 @@ void raw_expect_end(struct raw_client *client)
     while ((event = raw_next(client, &message)) == RAW_MESSAGE) {
     }
     assert_int_equal(event, RAW_END);
+}
+
+struct wire_message raw_park(struct raw_client *client, hf_id ticket, hf_id id, const char *data,
+                             int fd)
+{
+    client->last_seq++;
+    assert_true(raw_send_with(client,
+                              &(struct wire_message){
+                                  .kind = WIRE_PARK,
+                                  .seq = client->last_seq,
+                                  .ticket = ticket,
+                                  .id = id,
+                                  .data = (const uint8_t *)data,
+                                  .data_size = (uint16_t)strlen(data),
+                              },
+                              &fd,
+                              1));
+    const struct wire_message answer = raw_expect(client, WIRE_PARKED);
+    assert_int_equal(answer.seq, client->last_seq);
+    return answer;
+}
+
+struct wire_message raw_claim(struct raw_client *client, hf_id ticket, uint32_t index, int *fd)
+{
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    client->last_seq++;
+    assert_true(raw_send_with(client,
+                              &(struct wire_message){
+                                  .kind = WIRE_CLAIM,
+                                  .seq = client->last_seq,
+                                  .ticket = ticket,
+                                  .index = index,
+                              },
+                              &ends[1],
+                              1));
+    close(ends[1]);
+    const struct wire_message answer = raw_expect(client, WIRE_PARKED);
+    assert_int_equal(answer.seq, client->last_seq);
+    *fd = raw_receive_descriptor(ends[0]);
+    assert_int_equal(*fd >= 0, answer.reason == WIRE_REASON_NONE);
+    close(ends[0]);
+    return answer;
+}
+
+uint8_t raw_drop(struct raw_client *client, hf_id ticket)
+{
+    client->last_seq++;
+    assert_true(raw_send(
+        client,
+        &(struct wire_message){.kind = WIRE_DROP, .seq = client->last_seq, .ticket = ticket}));
+    const struct wire_message answer = raw_expect(client, WIRE_PARKED);
+    assert_int_equal(answer.seq, client->last_seq);
+    return answer.reason;
 }
 
 uint32_t raw_acquire(struct raw_client *client, uint64_t object, hf_mode mode, uint8_t flags)

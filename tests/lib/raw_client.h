@@ -36,6 +36,15 @@ void raw_close(struct raw_client *client);
 bool raw_write(struct raw_client *client, const void *bytes, size_t size);
 bool raw_send(struct raw_client *client, const struct wire_message *message);
 
+/* Send it all at once with @count descriptors, 253 at most. */
+bool raw_send_with(struct raw_client *client, const struct wire_message *message, const int *fds,
+                   size_t count);
+bool raw_write_with(struct raw_client *client, const void *bytes, size_t size, const int *fds,
+                    size_t count);
+
+/* What came with a byte on a socket that is to have both by now. Return: -1: none. */
+int raw_receive_descriptor(int socket);
+
 enum raw_event { RAW_MESSAGE, RAW_END, RAW_TIMEOUT, RAW_MALFORMED };
 
 /* Wait for the next message. Its data is valid until the next call. */
@@ -57,6 +66,17 @@ void raw_expect_goodbye(struct raw_client *client, enum wire_reason reason);
 
 /* The connection ends; messages before that are skipped. */
 void raw_expect_end(struct raw_client *client);
+
+/* Park @fd with this data, under @ticket or a new one ({0, 0}). Return: the answer, whose data is
+ * valid until the next message. */
+struct wire_message raw_park(struct raw_client *client, hf_id ticket, hf_id id, const char *data,
+                             int fd);
+
+/* Claim what was parked; *fd is it, or -1 when it was refused. Return: the answer. */
+struct wire_message raw_claim(struct raw_client *client, hf_id ticket, uint32_t index, int *fd);
+
+/* Return: the answer's reason. */
+uint8_t raw_drop(struct raw_client *client, hf_id ticket);
 
 /* Send an ACQUIRE with the next seq, which is returned. */
 uint32_t raw_acquire(struct raw_client *client, uint64_t object, hf_mode mode, uint8_t flags);

@@ -231,6 +231,9 @@ static const struct backend_ops direct_ops = {
     .access = direct_access,
     .statx = direct_statx,
     .statfs = direct_statfs,
+    .give_file = direct_give_file,
+    .give_node = direct_give_node,
+    .take = direct_take,
     .destroy = direct_destroy,
 };
 
