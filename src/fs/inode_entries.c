@@ -231,6 +231,24 @@ int inode_find(struct inode *directory, const char *name, size_t length, struct 
     return result;
 }
 
+int inode_check_search(struct inode *directory)
+{
+    struct backend *backend = directory->backend;
+    int result = inode_acquire(directory, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    pthread_mutex_lock(&directory->mutex);
+    validate(directory);
+    if (!directory->entries->searchable || inode_is_checked(directory)) {
+        result = backend->ops->access(backend, directory->backend_node, X_OK, AT_EACCESS);
+        directory->entries->searchable = result == 0;
+    }
+    pthread_mutex_unlock(&directory->mutex);
+    int released = inode_release(directory);
+    return result < 0 ? result : released;
+}
+
 /* ---- attributes of an entry ---- */
 
 /* With the mutex: the inode that the listing says @dentry is. Return: -EAGAIN when it does not. */
