@@ -101,7 +101,12 @@ void make_link(struct player *player)
     hf_fs *fs = player->fs;
     const int at = choose_at(player);
     const char *path = choose_path(player);
-    const int flags = below(player, 30) == 0 ? choose_at_flags(player) : CHOOSE(player, usual);
+    int flags = below(player, 30) == 0 ? choose_at_flags(player) : CHOOSE(player, usual);
+    if (player->sequence->unprivileged && player->sequence->players > 1) {
+        /* To link what it has open takes a privilege for who did not open it itself, as after a
+         * fork; but not by way of /proc, which is how we do it. */
+        flags &= ~AT_EMPTY_PATH;
+    }
     if ((flags & AT_EMPTY_PATH) != 0 && below(player, 2) == 0) {
         player->paths[0][0] = '\0';
     }

@@ -149,10 +149,11 @@ void play_exit(struct player *player)
     player->side->gone[player->number] = true;
 }
 
-/* Of this thread alone, which is all that a child has. */
+/* Of this thread alone, which is all that a child has. The kernel's side has no need of it, and would
+ * not be let link any more what was opened before. */
 static void set_effective(struct player *player, uid_t user)
 {
-    if (player->sequence->unprivileged) {
+    if (player->sequence->unprivileged && is_ours(player)) {
         play_require(player, syscall(SYS_setresuid, -1, user, -1) == 0, "setresuid in a fork");
     }
 }

@@ -307,26 +307,35 @@ static bool is_same_part(const char **ours, const char **theirs)
     return same;
 }
 
-/* The cache may be late with the time of access: when somebody has read, ours may show the time
- * that was set before. */
-static bool is_late_access(const char *theirs)
+static bool is_accessed_now(const char *part)
 {
     static const char now[] = "\taccessed now";
-    return strncmp(theirs, now, sizeof now - 1) == 0;
+    return strncmp(part, now, sizeof now - 1) == 0;
+}
+
+/* The cache may be late with the time of access: when somebody has read, ours may show the time
+ * that was set before. The other way round it may be with a directory: for a name that the kernel
+ * knows a cache may have to read it. */
+static bool may_differ(const char *ours, const char *theirs, bool is_directory)
+{
+    return is_accessed_now(theirs) || (is_directory && is_accessed_now(ours));
 }
 
 static bool is_same_line(const char *ours, const char *theirs, bool exactly)
 {
+    static const char directory[] = " mode 4";
+    const char *mode = strstr(ours, " mode ");
+    const bool is_directory = mode != NULL && strncmp(mode, directory, sizeof directory - 1) == 0;
     if (!is_same_part(&ours, &theirs)) {
         return false;
     }
     if (*ours != '\t' || *theirs != '\t') {
         return *ours == *theirs;
     }
-    const bool is_late = is_late_access(theirs);
+    const bool access_may_differ = may_differ(ours, theirs, is_directory);
     ours++;
     theirs++;
-    if (!is_same_part(&ours, &theirs) && !is_late) {
+    if (!is_same_part(&ours, &theirs) && !access_may_differ) {
         return false;
     }
     return !exactly || strncmp(ours, theirs, strcspn(ours, "\n") + 1) == 0;
