@@ -108,6 +108,9 @@ int hf_utimensat(hf_fs *fs, int at, const char *path, const struct timespec time
 
 int hf_futimens(hf_fs *fs, int fd, const struct timespec times[2])
 {
+    if (fd < 0) {
+        return -EBADF;
+    }
     int result = check_times(times);
     if (result != 0) {
         return result == NO_TIME ? 0 : result;

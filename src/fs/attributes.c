@@ -250,14 +250,14 @@ int fs_statfs_file(struct hf_fs *fs, int fd, struct statfs *out)
 
 /* ---- size ---- */
 
-static int truncate_file(struct open_file *file, off_t size)
+static int truncate_file(struct open_file *file, off_t size, bool as_named)
 {
     struct inode *inode = file->inode;
     int result = inode_acquire(inode, HF_EXCLUSIVE);
     if (result < 0) {
         return result;
     }
-    result = inode->backend->ops->truncate(inode->backend, file->backend_file, size);
+    result = inode->backend->ops->truncate(inode->backend, file->backend_file, size, as_named);
     if (result == 0) {
         inode_resized(inode, size);
     }
@@ -276,7 +276,7 @@ int fs_truncate(struct hf_fs *fs, const char *path, off_t size)
     if (result < 0) {
         return result == -ENXIO ? -EINVAL : result; /* a socket has no size */
     }
-    result = file->inode->type == S_IFREG ? truncate_file(file, size) : -EINVAL;
+    result = file->inode->type == S_IFREG ? truncate_file(file, size, true) : -EINVAL;
     open_file_unref(file);
     return result;
 }
@@ -292,7 +292,7 @@ int fs_truncate_file(struct hf_fs *fs, int fd, off_t size)
     }
     int result = -EINVAL;
     if (file->inode->type == S_IFREG && open_file_is_for(file, O_WRONLY)) {
-        result = truncate_file(file, size);
+        result = truncate_file(file, size, false);
     }
     open_file_put(fs, fd, file);
     return result;

@@ -78,7 +78,8 @@ struct backend_ops {
      * where others change the files behind our back. */
     ssize_t (*append)(struct backend *backend, intptr_t file, const struct iovec *vectors,
                       int count, off_t *end);
-    int (*truncate)(struct backend *backend, intptr_t file, off_t size);
+    /* @as_named: as truncate(2), which leaves the times of a file that has the size already. */
+    int (*truncate)(struct backend *backend, intptr_t file, off_t size, bool as_named);
 
     /* ---- data ---- */
 

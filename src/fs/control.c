@@ -22,6 +22,10 @@ int open_flags_check(int flags)
         ((flags & O_DIRECTORY) == 0 || (flags & O_ACCMODE) == O_RDONLY)) {
         return -EINVAL;
     }
+    /* The bit that O_SYNC has besides O_DSYNC means both. */
+    if ((flags & O_SYNC & ~O_DSYNC) != 0) {
+        flags |= O_DSYNC;
+    }
     return flags & ~(O_NOCTTY | O_ASYNC | O_LARGEFILE);
 }
 

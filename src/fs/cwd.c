@@ -31,22 +31,6 @@ int fs_working_directory(struct hf_fs *fs, struct place *out)
     return cwd != NULL ? 0 : mounts_root(fs, out);
 }
 
-/* May this process search it? */
-static int check_searchable(struct inode *directory)
-{
-    if (directory->type != S_IFDIR) {
-        return -ENOTDIR;
-    }
-    int result = inode_acquire(directory, HF_SHARED);
-    if (result < 0) {
-        return result;
-    }
-    struct backend *backend = directory->backend;
-    result = backend->ops->access(backend, directory->backend_node, X_OK, AT_EACCESS);
-    int released = inode_release(directory);
-    return result < 0 ? result : released;
-}
-
 void fs_set_working_directory(struct hf_fs *fs, const struct place *directory)
 {
     pthread_mutex_lock(&fs->cwd_mutex);
@@ -68,7 +52,7 @@ int fs_change_directory(struct hf_fs *fs, int at, const char *path, unsigned wal
     if (result < 0) {
         return result;
     }
-    result = check_searchable(directory.inode);
+    result = directory.inode->type == S_IFDIR ? inode_check_search(directory.inode) : -ENOTDIR;
     if (result == 0 && mounts_is_root(fs, &directory)) {
         inode_unref(directory.inode);
         directory = (struct place){NULL, NULL};

@@ -231,6 +231,10 @@ int inode_link_target(struct inode *inode, const char **target);
 
 /* ---- inode_entries.c ---- */
 
+/* May this process search a directory, which is held meanwhile? Looking up a name asks that too.
+ * Return: 0, -EACCES. */
+int inode_check_search(struct inode *directory);
+
 /* Look up an entry, never `.` or `..`. The caller holds @directory. On success @child has a
  * reference and a node. Return: 0, -ENOENT, -ENAMETOOLONG, or what the backend says. */
 int inode_lookup(struct inode *directory, const char *name, size_t length, struct inode **child);

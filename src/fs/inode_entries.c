@@ -123,6 +123,18 @@ static int look_at_backend(struct inode *directory, const char *name, size_t len
     return result;
 }
 
+/* A name is too long; but a directory that is gone or may not be searched is refused for that. */
+static int refuse_long_name(struct inode *directory)
+{
+    struct backend *backend = directory->backend;
+    char name[NAME_MAX + 2];
+    struct stat attributes;
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    int result = backend->ops->stat_entry(backend, directory->backend_node, name, &attributes);
+    return result < 0 ? result : -ENAMETOOLONG;
+}
+
 static bool is_known_directory(const struct dentry *dentry)
 {
     return dentry != NULL && dentry->type == DT_DIR;
@@ -196,7 +208,7 @@ int inode_lookup(struct inode *directory, const char *name, size_t length, struc
     struct ahead ahead;
 
     if (length > NAME_MAX) {
-        return -ENAMETOOLONG;
+        return refuse_long_name(directory);
     }
     ahead.count = 0;
     pthread_mutex_lock(&directory->mutex);
@@ -219,7 +231,7 @@ int inode_lookup(struct inode *directory, const char *name, size_t length, struc
 int inode_find(struct inode *directory, const char *name, size_t length, struct inode **child)
 {
     if (length > NAME_MAX) {
-        return -ENAMETOOLONG;
+        return refuse_long_name(directory);
     }
     pthread_mutex_lock(&directory->mutex);
     validate(directory);
@@ -229,6 +241,24 @@ int inode_find(struct inode *directory, const char *name, size_t length, struct 
         note_use(*child);
     }
     return result;
+}
+
+int inode_check_search(struct inode *directory)
+{
+    struct backend *backend = directory->backend;
+    int result = inode_acquire(directory, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    pthread_mutex_lock(&directory->mutex);
+    validate(directory);
+    if (!directory->entries->searchable || inode_is_checked(directory)) {
+        result = backend->ops->access(backend, directory->backend_node, X_OK, AT_EACCESS);
+        directory->entries->searchable = result == 0;
+    }
+    pthread_mutex_unlock(&directory->mutex);
+    int released = inode_release(directory);
+    return result < 0 ? result : released;
 }
 
 /* ---- attributes of an entry ---- */
@@ -286,7 +316,7 @@ int inode_stat_entry(struct inode *directory, const char *name, size_t length, b
     bool listed = false;
 
     if (length > NAME_MAX) {
-        return -ENAMETOOLONG;
+        return refuse_long_name(directory);
     }
     ahead.count = 0;
     pthread_mutex_lock(&directory->mutex);

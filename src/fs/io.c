@@ -8,6 +8,7 @@
 #include "fs/special.h"
 
 #include <errno.h>
+#include <limits.h>
 
 /* What one call moves. */
 struct io_data {
@@ -25,6 +26,23 @@ struct io_data {
 static bool is_empty(const struct io_data *data)
 {
     return !data->is_vectors && data->size == 0;
+}
+
+/* Where appending goes is not asked for, but the offset is refused all the same when so many bytes
+ * have no room behind it. */
+static bool fits_behind(off_t offset, const struct io_data *data)
+{
+    size_t room = (size_t)(INT64_MAX - offset);
+    if (!data->is_vectors) {
+        return data->size <= room;
+    }
+    for (int i = 0; i < data->count && i < IOV_MAX; i++) {
+        if (data->vectors[i].iov_len > room) {
+            return false;
+        }
+        room -= data->vectors[i].iov_len;
+    }
+    return true;
 }
 
 /* ---- the data ---- */
@@ -75,6 +93,22 @@ static ssize_t append_at_backend(struct open_file *file, const struct io_data *d
     return done;
 }
 
+/* At the end of a file that is held EXCLUSIVE; *offset says where that was. */
+static ssize_t append_data(struct open_file *file, const struct io_data *data, off_t *offset)
+{
+    if (!fits_behind(*offset, data)) {
+        return -EINVAL;
+    }
+    if (inode_is_checked(file->inode)) {
+        return append_at_backend(file, data, offset);
+    }
+    int result = inode_get_size(file->inode, file->backend_file, offset);
+    if (result == 0 && !fits_behind(*offset, data)) {
+        result = -EFBIG;
+    }
+    return result < 0 ? result : write_at_backend(file, data, *offset);
+}
+
 /* Write at *offset, or with O_APPEND in @flags at the end: then *offset says where that was. */
 static ssize_t write_data(struct open_file *file, int flags, const struct io_data *data,
                           off_t *offset)
@@ -84,17 +118,8 @@ static ssize_t write_data(struct open_file *file, int flags, const struct io_dat
     if (acquired < 0) {
         return acquired;
     }
-    ssize_t done = 0;
-    if ((flags & O_APPEND) != 0 && inode_is_checked(inode)) {
-        done = append_at_backend(file, data, offset);
-    } else {
-        if ((flags & O_APPEND) != 0) {
-            done = inode_get_size(inode, file->backend_file, offset);
-        }
-        if (done == 0) {
-            done = write_at_backend(file, data, *offset);
-        }
-    }
+    ssize_t done = (flags & O_APPEND) != 0 ? append_data(file, data, offset)
+                                           : write_at_backend(file, data, *offset);
     if (done > 0) {
         inode_grew(inode, *offset + done);
     }
@@ -146,7 +171,7 @@ static ssize_t read_file(struct hf_fs *fs, int fd, const struct io_data *data, o
     if (!open_file_is_for(file, O_RDONLY)) {
         result = -EBADF;
     } else if (!data->is_vectors && file->inode->type == S_IFDIR) {
-        result = -EISDIR;
+        result = at == AT_OFFSET || fits_behind(at, data) ? -EISDIR : -EINVAL;
     } else if (open_file_is_special(file)) {
         const struct iovec vector = {.iov_base = data->to, .iov_len = data->size};
         result = data->is_vectors ? special_read(fs, fd, file, data->vectors, data->count, at)

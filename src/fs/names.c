@@ -235,7 +235,8 @@ static int open_last(struct walk *walk, struct opening *opening)
         return result < 0 ? result : open_found(opening, opening->place.inode, ".", true);
     }
     if ((opening->flags & O_CREAT) != 0 && walk->must_be_directory) {
-        return -EISDIR;
+        int result = inode_check_search(walk->directory);
+        return result < 0 ? result : -EISDIR;
     }
     int result = inode_acquire(walk->directory, HF_SHARED);
     if (result < 0) {
@@ -404,6 +405,22 @@ static int remove_child(struct walk *walk, struct inode *child)
     return result < 0 ? result : released;
 }
 
+/* What is there is of the wrong type; the backend may know a better reason to refuse it. */
+static int refuse_removal(const struct walk *walk, bool directory_wanted)
+{
+    struct inode *directory = walk->directory;
+    const struct backend_ops *ops = directory->backend->ops;
+    int result =
+        directory_wanted
+            ? ops->remove_directory(directory->backend, directory->backend_node, walk->name)
+            : ops->unlink(directory->backend, directory->backend_node, walk->name);
+    if (result == 0) {
+        /* It was replaced behind our back by what was asked for. */
+        inode_entry_unknown(directory, walk->name);
+    }
+    return result;
+}
+
 /* The caller holds the directory EXCLUSIVE. */
 static int remove_last_held(struct walk *walk, bool directory_wanted)
 {
@@ -414,10 +431,10 @@ static int remove_last_held(struct walk *walk, bool directory_wanted)
         return result;
     }
     const bool is_directory = child->type == S_IFDIR;
-    if (is_directory && !directory_wanted) {
-        result = -EISDIR;
-    } else if (!is_directory && (directory_wanted || walk->must_be_directory)) {
-        result = -ENOTDIR;
+    if (walk->must_be_directory && !directory_wanted) {
+        result = is_directory ? -EISDIR : -ENOTDIR;
+    } else if (is_directory != directory_wanted) {
+        result = refuse_removal(walk, directory_wanted);
     } else if (is_directory && mounts_are_on(walk->fs, child)) {
         result = -EBUSY;
     } else {

@@ -339,14 +339,24 @@ static int rename_last(struct renaming *renaming)
     return result < 0 ? result : released;
 }
 
+/* Whether both directories may be searched comes before what is in them. */
+static int begin(struct walk *walk, struct hf_fs *fs, int at, const char *path)
+{
+    int result = walk_begin(walk, fs, at, path);
+    if (result == 0 && walk->last == WALK_LAST_NAME) {
+        result = inode_check_search(walk->directory);
+    }
+    return result;
+}
+
 int fs_rename(struct hf_fs *fs, int at, const char *path, int new_at, const char *new_path,
               unsigned flags)
 {
     struct renaming renaming = {.flags = flags};
 
-    int result = walk_begin(&renaming.from, fs, at, path);
+    int result = begin(&renaming.from, fs, at, path);
     if (result == 0) {
-        result = walk_begin(&renaming.to, fs, new_at, new_path);
+        result = begin(&renaming.to, fs, new_at, new_path);
     }
     if (result == 0 && renaming.from.mount != renaming.to.mount) {
         result = -EXDEV;

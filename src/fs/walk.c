@@ -151,6 +151,12 @@ static int step(struct walk *walk)
     return result;
 }
 
+/* `.` and `..` are not looked up at the backend, but take permission to search nevertheless. */
+static int check_component(const struct walk *walk)
+{
+    return walk->last == WALK_LAST_NAME ? 0 : inode_check_search(walk->directory);
+}
+
 /* Walk the rest but for its last component. */
 static int walk_on(struct walk *walk)
 {
@@ -161,10 +167,11 @@ static int walk_on(struct walk *walk)
         return 0;
     }
     while (take_component(walk)) {
-        if (walk->rest[0] == '\0') {
-            return 0;
+        int result = check_component(walk);
+        if (result < 0 || walk->rest[0] == '\0') {
+            return result;
         }
-        int result = step(walk);
+        result = step(walk);
         if (result < 0) {
             return result;
         }

@@ -409,6 +409,12 @@ static void act_use_badly(struct fs_world *world, void *argument)
     CHECK_EQUAL(hf_rename(fs, "/x", text), -ENOENT);
     CHECK_EQUAL(hf_mkfifo(fs, text + 1, 0644), 0);
     CHECK_EQUAL(hf_rename(fs, text + 1, text), -ENAMETOOLONG);
+    CHECK_EQUAL(hf_mkdir(fs, "gone", 0755), 0);
+    int gone = hf_open(fs, "gone", O_PATH, 0);
+    CHECK_EQUAL(hf_fstatat(fs, gone, text, &attributes, 0), -ENAMETOOLONG);
+    CHECK_EQUAL(hf_rmdir(fs, "gone"), 0);
+    CHECK_EQUAL(hf_fstatat(fs, gone, text, &attributes, 0), -ENOENT);
+    CHECK_EQUAL(hf_close(fs, gone), 0);
     CHECK_EQUAL(hf_open(fs, text + 1, O_WRONLY | O_NONBLOCK, 0), -ENXIO);
 
     int path_only = hf_open(fs, text + 1, O_PATH, 0);

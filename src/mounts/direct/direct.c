@@ -116,7 +116,14 @@ static int direct_open(struct backend *backend, intptr_t directory, const char *
                        intptr_t *file)
 {
     /* O_NONBLOCK: should a pipe stand there after all, opening it does not hang. */
-    int fd = direct_open_component((int)directory, name, flags | O_NONBLOCK | O_NOCTTY, 0);
+    flags |= O_NONBLOCK | O_NOCTTY;
+    int fd = direct_open_component((int)directory, name, flags, 0);
+    if (fd == -EACCES && strcmp(name, ".") == 0) {
+        /* To be read it need not be searched, as looking up `.` in it has it. */
+        const struct direct_path path = direct_path_of(directory);
+        fd = open(path.text, flags | O_CLOEXEC);
+        fd = fd < 0 ? -EACCES : fd;
+    }
     if (fd < 0) {
         return fd;
     }

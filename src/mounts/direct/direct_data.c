@@ -58,9 +58,19 @@ ssize_t direct_append(struct backend *backend, intptr_t file, const struct iovec
     return done;
 }
 
-int direct_truncate(struct backend *backend, intptr_t file, off_t size)
+int direct_truncate(struct backend *backend, intptr_t file, off_t size, bool as_named)
 {
     int result;
+    if (as_named) {
+        const struct direct_path path = direct_path_of(file);
+        if (truncate(path.text, size) == 0) {
+            return 0;
+        }
+        if (errno != ENOENT && errno != ENOTDIR && errno != EINTR) {
+            return -errno;
+        }
+        /* A host without /proc: then as an open file, which is almost the same. */
+    }
     do {
         result = ftruncate((int)file, size);
     } while (result < 0 && errno == EINTR);

@@ -15,7 +15,7 @@ ssize_t direct_write(struct backend *backend, intptr_t file, const void *buffer,
                      off_t offset);
 ssize_t direct_append(struct backend *backend, intptr_t file, const struct iovec *vectors,
                       int count, off_t *end);
-int direct_truncate(struct backend *backend, intptr_t file, off_t size);
+int direct_truncate(struct backend *backend, intptr_t file, off_t size, bool as_named);
 ssize_t direct_read_vectors(struct backend *backend, intptr_t file, const struct iovec *vectors,
                             int count, off_t offset);
 ssize_t direct_write_vectors(struct backend *backend, intptr_t file, const struct iovec *vectors,

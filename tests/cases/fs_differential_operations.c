@@ -1,0 +1,47 @@
+/* The differential test: all operations, and how often each is chosen, compared to others. */
+#include "cases/fs_differential.h"
+
+const struct operation operations[] = {
+    {"open", 14, open_file_at},
+    {"close", 3, close_fd},
+    {"dup", 3, duplicate},
+    {"fcntl", 3, control},
+    {"read", 4, read_data},
+    {"write", 5, write_data},
+    {"readv", 2, read_vectors},
+    {"writev", 2, write_vectors},
+    {"lseek", 3, seek},
+    {"truncate", 3, set_size},
+    {"fallocate", 2, allocate},
+    {"copy_file_range", 2, copy_range},
+    {"fsync", 1, sync_it},
+    {"mmap", 1, map},
+    {"readdir", 3, list_directory},
+    {"mkdir", 4, make_directory},
+    {"mknod", 2, make_node},
+    {"symlink", 3, make_symlink},
+    {"link", 3, make_link},
+    {"unlink", 5, remove_name},
+    {"rename", 8, rename_it},
+    {"readlink", 2, read_link},
+    {"stat", 5, stat_path},
+    {"fstat", 3, stat_fd},
+    {"statx", 2, statx_path},
+    {"access", 2, access_path},
+    {"chmod", 4, change_mode},
+    {"chown", 2, change_owner},
+    {"utimens", 3, change_times},
+    {"statfs", 1, statfs_it},
+    {"chdir", 3, change_cwd},
+    {"getcwd", 2, get_cwd},
+    {"umask", 1, change_umask},
+    {"getxattr", 2, xattr_get},
+    {"setxattr", 3, xattr_set},
+    {"listxattr", 1, xattr_list},
+    {"removexattr", 1, xattr_remove},
+    /* The director puts these in, as pairs: see there. */
+    {"exit", 0, play_exit},
+    {"fork", 0, play_fork},
+};
+
+const size_t operation_count = sizeof operations / sizeof operations[0];
