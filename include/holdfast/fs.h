@@ -33,7 +33,6 @@
 
 #include <fcntl.h>
 #include <holdfast/sync.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -110,10 +109,12 @@ typedef struct hf_dirent {
  * @out:    free it with hf_fs_detach(); unchanged on failure
  *
  * All clients of a server have the same mounts. The first one that names a root mounts it at "/",
- * where it stays as long as the server runs; the others name the same directory or none.
+ * where it stays as long as the server runs; the others name the same directory or none. A client
+ * has one filesystem object at a time, since its caches go by what the client holds: another one
+ * needs a connection of its own.
  *
  * Return: 0; -EINVAL (config), -ENOENT, -ENOTDIR, -EACCES (the root), -EBUSY (another directory is
- * mounted at "/"), -ENODEV (none is named and none is mounted), -ENOSYS (there is no openat2(), or
+ * mounted at "/", or @client has a filesystem object), -ENODEV (none is named and none is mounted), -ENOSYS (there is no openat2(), or
  * no process_vm_readv() for check_pointers), -ENOMEM, -EMFILE, -ENOTCONN; -EIO (the table of mounts
  * is damaged).
  */
@@ -635,62 +636,6 @@ HF_PUBLIC ssize_t hf_getcwd(hf_fs *fs, char *buffer, size_t size);
  * Return: the one before.
  */
 HF_PUBLIC mode_t hf_umask(hf_fs *fs, mode_t mask);
-
-/* ---- mounts ---- */
-
-/**
- * hf_mount() - mount a directory of the host for all clients of the server
- * @source:  the directory; its absolute path, without links, is what all clients will open
- * @target:  a directory, which it covers; not "/"
- * @type:    "direct"
- * @flags:   MS_RDONLY, or 0
- * @options: NULL or "", or "external=check" or "external=never", see hf_external
- *
- * Every path operation that begins after this has returned, in whatever client, sees it, and it
- * stays until it is unmounted or the server ends, whether its client lives or not. The directory
- * may overlap others that are mounted: a file of the host is one file however it is reached, but
- * hf_rename() and hf_link() do not go from mount to mount. @target cannot be removed or renamed
- * meanwhile. A client that cannot open the source gets the error of open(2) when it walks there,
- * -ESTALE when it finds another directory there.
- *
- * Return: 0; -ENOENT, -ENOTDIR, -EACCES and so on (either directory), -EBUSY (@target is "/"),
- * -ENODEV (@type), -EINVAL (@flags or @options; @target is in a detached mount), -ENOSPC (the table
- * of mounts has room for 4,096 bytes).
- */
-HF_PUBLIC int hf_mount(hf_fs *fs, const char *source, const char *target, const char *type,
-                       unsigned long flags, const char *options);
-
-/**
- * hf_umount2() - take a mount away for all clients
- * @target: the mount's root
- * @flags:  UMOUNT_NOFOLLOW: a link at the end of @target is not followed. MNT_DETACH: take it and
- *          all that is mounted below it away at once; files that are open there go on, `..` ends at
- *          the mount's root, and hf_getcwd() there says -ENOENT.
- *
- * Return: 0; -EBUSY when without MNT_DETACH it is in use in any client, by an open file, a working
- * directory or a mount in it, and always for "/"; -EINVAL when @target is not the root of a mount,
- * and for other flags; or what a walk says.
- */
-HF_PUBLIC int hf_umount2(hf_fs *fs, const char *target, int flags);
-
-/* One mount. */
-typedef struct hf_mount_info {
-    uint64_t number;     /* no other mount of this server ever has it */
-    uint64_t parent;     /* the mount it lies in; 0: it is at "/" */
-    const char *path;    /* where it was mounted; directories may have been renamed since */
-    const char *source;  /* the host's directory */
-    const char *type;    /* "direct" */
-    unsigned long flags; /* MS_RDONLY, or 0 */
-    hf_external external;
-} hf_mount_info;
-
-/**
- * hf_mounts() - all mounts as they are now, each after the one it lies in
- * @out: an array, with the texts in the same block; free() it
- *
- * Return: how many there are; -EFAULT, -ENOMEM, -ENOTCONN.
- */
-HF_PUBLIC ssize_t hf_mounts(hf_fs *fs, hf_mount_info **out);
 
 #ifdef __cplusplus
 }

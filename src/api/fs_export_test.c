@@ -1,6 +1,6 @@
 /*
  * Moving open files inside one process, which is server, exporter and importer: bad arguments,
- * filesystem objects of one client, and threads that use the files meanwhile.
+ * and threads that use the files meanwhile.
  */
 #include "fs/filesystem.h"
 
@@ -19,22 +19,28 @@
 
 static struct test_server server;
 static char root[80];
-static hf_client *clients[2];
-static hf_fs *fs[3]; /* the first two are of the first client */
+static hf_fs *fs[2];
+
+static hf_fs *attach(void)
+{
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_client *client;
+    hf_fs *attached;
+    config.root = root;
+    assert_int_equal(hf_client_connect(server.address, NULL, &client), 0);
+    assert_int_equal(hf_fs_attach(client, &config, &attached), 0);
+    hf_client_unref(client);
+    return attached;
+}
 
 static int set_up(void **state)
 {
-    hf_fs_config config = HF_FS_CONFIG_INIT;
     test_server_init(&server);
     snprintf(root, sizeof root, "%s/r", server.folder);
     assert_int_equal(mkdir(root, 0755), 0);
     test_server_start(&server);
-    config.root = root;
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(hf_client_connect(server.address, NULL, &clients[i]), 0);
-    }
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(hf_fs_attach(clients[i / 2], &config, &fs[i]), 0);
+        fs[i] = attach();
     }
     return 0;
 }
@@ -48,11 +54,8 @@ static int remove_entry(const char *path, const struct stat *attributes, int typ
 static int tear_down(void **state)
 {
     assert_int_equal(test_server_stats(&server).parked, 0);
-    for (int i = 0; i < 3; i++) {
-        hf_fs_detach(fs[i]);
-    }
     for (int i = 0; i < 2; i++) {
-        hf_client_unref(clients[i]);
+        hf_fs_detach(fs[i]);
     }
     assert_int_equal(nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
     test_server_deinit(&server);
@@ -107,43 +110,7 @@ static void test_lengths(void **state)
     assert_int_equal(test_server_stats(&server).parked, 0);
     assert_int_equal(hf_export(fs[0], bytes, sizeof bytes), 48 + 2 * 8);
     assert_int_equal(test_server_stats(&server).parked, 1);
-    assert_int_equal(hf_export_drop(fs[2], bytes, 48 + 2 * 8), 0);
-}
-
-/* ---- filesystem objects of one client, which share its sync handles ---- */
-
-static void test_two_of_one_client_share_an_offset(void **state)
-{
-    char text[16];
-    assert_int_equal(hf_open(fs[0], "file", O_CREAT | O_RDWR, 0644), 0);
-    move_file(fs[0], 0, fs[1], 0);
-    for (int i = 0; i < 4; i++) {
-        assert_int_equal(hf_write(fs[i % 2], 0, &"abcd"[i], 1), 1);
-        assert_int_equal(hf_lseek(fs[(i + 1) % 2], 0, 0, SEEK_CUR), i + 1);
-    }
-    assert_int_equal(hf_fcntl(fs[1], 0, F_SETFL, O_APPEND), 0);
-    assert_int_equal(hf_fcntl(fs[0], 0, F_GETFL), O_RDWR | O_APPEND);
-    assert_int_equal(hf_lseek(fs[0], 0, 0, SEEK_SET), 0);
-    assert_int_equal(hf_read(fs[1], 0, text, sizeof text), 4);
-    assert_memory_equal(text, "abcd", 4);
-    assert_int_equal(hf_close(fs[0], 0), 0);
-    assert_int_equal(hf_write(fs[1], 0, "e", 1), 1);
-    assert_int_equal(hf_lseek(fs[1], 0, 0, SEEK_CUR), 5);
-}
-
-/* Each of them shares an open file of its own for the first time. */
-static void test_two_of_one_client_do_not_share_what_they_should_not(void **state)
-{
-    assert_int_equal(hf_open(fs[0], "a", O_CREAT | O_RDWR, 0644), 0);
-    assert_int_equal(hf_open(fs[1], "b", O_CREAT | O_RDWR, 0644), 0);
-    assert_int_equal(hf_write(fs[0], 0, "aaa", 3), 3);
-    move_file(fs[0], 0, fs[2], 0);
-    move_file(fs[1], 0, fs[2], 1);
-    assert_int_equal(hf_lseek(fs[2], 0, 0, SEEK_CUR), 3);
-    assert_int_equal(hf_lseek(fs[2], 1, 0, SEEK_CUR), 0);
-    assert_int_equal(hf_write(fs[1], 0, "b", 1), 1);
-    assert_int_equal(hf_lseek(fs[0], 0, 0, SEEK_CUR), 3);
-    assert_int_equal(hf_lseek(fs[2], 1, 0, SEEK_CUR), 1);
+    assert_int_equal(hf_export_drop(fs[1], bytes, 48 + 2 * 8), 0);
 }
 
 /* ---- datagrams, and sockets that do not wait ---- */
@@ -154,10 +121,10 @@ static void test_sockets_of_other_kinds(void **state)
     assert_int_equal(hf_open(fs[0], "file", O_CREAT | O_RDWR, 0644), 0);
     assert_int_equal(hf_write(fs[0], 0, "abc", 3), 3);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends), 0);
-    assert_int_equal(hf_receive_file(fs[2], ends[1], 0), -EAGAIN);
+    assert_int_equal(hf_receive_file(fs[1], ends[1], 0), -EAGAIN);
     assert_int_equal(hf_send_file(fs[0], ends[0], 0), 0);
-    assert_int_equal(hf_receive_file(fs[2], ends[1], 0), 0);
-    assert_int_equal(hf_lseek(fs[2], 0, 0, SEEK_CUR), 3);
+    assert_int_equal(hf_receive_file(fs[1], ends[1], 0), 0);
+    assert_int_equal(hf_lseek(fs[1], 0, 0, SEEK_CUR), 3);
 
     int result = 0, sent = -1;
     for (; result == 0; sent++) {
@@ -166,13 +133,13 @@ static void test_sockets_of_other_kinds(void **state)
     assert_int_equal(result, -EAGAIN);
     assert_int_equal(test_server_stats(&server).parked, sent); /* what was not sent is not */
     for (int i = 0; i < sent; i++) {
-        assert_int_equal(hf_receive_file(fs[2], ends[1], 0), i + 1);
+        assert_int_equal(hf_receive_file(fs[1], ends[1], 0), i + 1);
     }
-    assert_int_equal(hf_receive_file(fs[2], ends[1], 0), -EAGAIN);
+    assert_int_equal(hf_receive_file(fs[1], ends[1], 0), -EAGAIN);
     assert_int_equal(send(ends[0], "something else", 14, 0), 14);
-    assert_int_equal(hf_receive_file(fs[2], ends[1], 0), -EINVAL);
+    assert_int_equal(hf_receive_file(fs[1], ends[1], 0), -EINVAL);
     close(ends[0]);
-    assert_int_equal(hf_receive_file(fs[2], ends[1], 0), -ECONNRESET);
+    assert_int_equal(hf_receive_file(fs[1], ends[1], 0), -ECONNRESET);
     close(ends[1]);
 }
 
@@ -233,19 +200,17 @@ static void test_exports_while_threads_use_the_files(void **state)
     struct writer writers[THREADS];
     char bytes[1024];
     hf_fs *copies[8];
-    hf_fs_config config = HF_FS_CONFIG_INIT;
-    config.root = root;
     assert_int_equal(hf_open(fs[0], "file", O_CREAT | O_RDWR, 0644), 0);
-    move_file(fs[0], 0, fs[2], 0);
+    move_file(fs[0], 0, fs[1], 0);
     for (int i = 0; i < THREADS; i++) {
-        writers[i] = (struct writer){.fs = fs[i % 2 == 0 ? 0 : 2], .number = i};
+        writers[i] = (struct writer){.fs = fs[i % 2 == 0 ? 0 : 1], .number = i};
         assert_int_equal(pthread_create(&writers[i].thread, NULL, write_lines, &writers[i]), 0);
     }
     for (int round = 0; round < 5; round++) {
         for (int i = 0; i < 8; i++) {
-            const ssize_t size = hf_export(fs[i % 2 == 0 ? 0 : 2], bytes, sizeof bytes);
+            const ssize_t size = hf_export(fs[i % 2 == 0 ? 0 : 1], bytes, sizeof bytes);
             assert_true(size >= 56);
-            assert_int_equal(hf_fs_attach(clients[i / 4], &config, &copies[i]), 0);
+            copies[i] = attach();
             assert_int_equal(hf_import(copies[i], bytes, (size_t)size), 0);
             assert_true(hf_lseek(copies[i], 0, 0, SEEK_CUR) >= 0);
         }
@@ -267,8 +232,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_bad_arguments),
         TEST(test_lengths),
-        TEST(test_two_of_one_client_share_an_offset),
-        TEST(test_two_of_one_client_do_not_share_what_they_should_not),
         TEST(test_sockets_of_other_kinds),
         TEST(test_exports_while_threads_use_the_files),
     };

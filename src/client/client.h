@@ -66,6 +66,7 @@ struct hf_client {
     hf_client_config config; /* name and address point into the strings below */
     char *name;
     char *address;               /* NULL: made from a descriptor */
+    atomic_flag claimed;         /* see client_claim_holds() */
     struct fork_copy *fork_copy; /* during a fork: the child's connection */
 };
 
@@ -161,6 +162,18 @@ int client_write_message(int fd, const struct wire_message *message, uint64_t de
 static inline uint64_t client_next_object(hf_client *client)
 {
     return atomic_fetch_add_explicit(&client->last_object, 1, memory_order_relaxed) + 1;
+}
+
+/* Of those that cache by the client's holds there is one at most: two would share the holds, and not
+ * hear of each other's changes. Return: false when there is one already. */
+static inline bool client_claim_holds(hf_client *client)
+{
+    return !atomic_flag_test_and_set(&client->claimed);
+}
+
+static inline void client_unclaim_holds(hf_client *client)
+{
+    atomic_flag_clear(&client->claimed);
 }
 
 /* hf_sync_open() without the check for reserved spaces. */

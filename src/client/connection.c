@@ -477,6 +477,7 @@ static int client_init(hf_client *client, const hf_client_config *config, const 
     client->wake_fd = -1;
     client->ready = (struct ready){-1, -1, -1};
     client->references = 1;
+    atomic_flag_clear(&client->claimed);
     client->error = -ENOTCONN; /* so far; and a child of a fork gets none */
     pthread_mutex_init(&client->lock, NULL);
     pthread_mutex_init(&client->open_lock, NULL);

@@ -41,8 +41,13 @@ static void after_fork_in_child(struct client_fork_hook *hook)
 int fs_new(hf_client *client, struct backend *backend, const struct fs_limits *limits,
            struct hf_fs **out)
 {
+    if (!client_claim_holds(client)) {
+        backend->ops->destroy(backend);
+        return -EBUSY;
+    }
     struct hf_fs *fs = calloc(1, sizeof *fs);
     if (fs == NULL || id_map_init(&fs->inodes) < 0) {
+        client_unclaim_holds(client);
         free(fs);
         backend->ops->destroy(backend);
         return -ENOMEM;
@@ -117,6 +122,7 @@ void fs_free(struct hf_fs *fs)
     pthread_mutex_destroy(&fs->files_mutex);
     pthread_mutex_destroy(&fs->inodes_mutex);
     gate_deinit(&fs->gate);
+    client_unclaim_holds(fs->client);
     hf_client_unref(fs->client);
     free(fs);
 }

@@ -27,7 +27,7 @@
 #include "fs/user_memory.h"
 
 #include <errno.h>
-#include <holdfast/fs.h>
+#include <holdfast/mount.h>
 #include <string.h>
 #include <sys/vfs.h>
 

@@ -169,21 +169,6 @@ static void test_up_and_down_through_mounts(void **state)
     assert_int_equal(mounts_release(fs), 0);
 }
 
-/* Two objects on one connection do not hear of each other, but they do not undo each other's. */
-static void test_two_objects_of_one_client_keep_each_others_mounts(void **state)
-{
-    const hf_fs_config config = HF_FS_CONFIG_INIT;
-    hf_fs *second;
-    assert_int_equal(hf_fs_attach(client, &config, &second), 0);
-    mount_c("/a");
-    assert_int_equal(hf_mount(second, fs->mounts.root->source, "/a/..", "direct", 0, NULL), -EBUSY);
-    assert_int_equal(hf_mount(second, fs->mounts.root->source, "/c", "direct", 0, NULL), 0);
-    assert_int_equal(second->mounts.count, 3);
-    assert_int_equal(hf_umount2(fs, "/c", 0), 0);
-    assert_int_equal(fs->mounts.count, 2);
-    hf_fs_detach(second);
-}
-
 /* ---- threads ---- */
 
 #define WALKERS 3
@@ -255,7 +240,6 @@ int main(void)
         CASE(test_a_detached_mount_stays_until_it_is_not_used),
         CASE(test_only_the_first_use_and_the_last_reach_the_handle),
         CASE(test_up_and_down_through_mounts),
-        CASE(test_two_objects_of_one_client_keep_each_others_mounts),
         CASE(test_threads_walk_while_mounts_come_and_go),
     };
     return cmocka_run_group_tests_name("mount", tests, NULL, NULL);

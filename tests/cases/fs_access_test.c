@@ -121,12 +121,10 @@ static void act_use_default_lists(struct fs_world *world, void *argument)
     const struct list list = list_of(6, 5, 4);
     hf_fs_config config = HF_FS_CONFIG_INIT;
     hf_fs *fs = world->fs;
-    hf_client *client;
     hf_fs *other;
 
     config.root = world->root;
-    CHECK_EQUAL(hf_client_connect(world->server.address, NULL, &client), 0);
-    CHECK_EQUAL(hf_fs_attach(client, &config, &other), 0);
+    other = fs_world_attach(world, &config);
     hf_umask(fs, OUR_UMASK);
     umask(PROCESS_UMASK);
     CHECK_EQUAL(chdir(world->outside), 0);
@@ -143,20 +141,17 @@ static void act_use_default_lists(struct fs_world *world, void *argument)
     make_all(fs, "dir");
     make_all(fs, "dir/sub");
     hf_fs_detach(other);
-    hf_client_unref(client);
 }
 
 static void act_use_access_lists(struct fs_world *world, void *argument)
 {
     hf_fs_config config = HF_FS_CONFIG_INIT;
     hf_fs *fs = world->fs;
-    hf_client *client;
     hf_fs *other;
     struct list list;
 
     config.root = world->root;
-    CHECK_EQUAL(hf_client_connect(world->server.address, NULL, &client), 0);
-    CHECK_EQUAL(hf_fs_attach(client, &config, &other), 0);
+    other = fs_world_attach(world, &config);
     umask(PROCESS_UMASK);
     CHECK_EQUAL(chdir(world->outside), 0);
     hf_umask(fs, OUR_UMASK);
@@ -185,7 +180,6 @@ static void act_use_access_lists(struct fs_world *world, void *argument)
         SAME(hf_listxattr(fs, name, NULL, 0), listxattr(name, NULL, 0));
     }
     hf_fs_detach(other);
-    hf_client_unref(client);
 }
 
 /* ---- whiteouts ---- */
@@ -212,12 +206,10 @@ static void act_leave_whiteouts(struct fs_world *world, void *argument)
     const size_t name_count = sizeof names / sizeof names[0];
     hf_fs_config config = HF_FS_CONFIG_INIT;
     hf_fs *fs = world->fs;
-    hf_client *client;
     hf_fs *other;
 
     config.root = world->root;
-    CHECK_EQUAL(hf_client_connect(world->server.address, NULL, &client), 0);
-    CHECK_EQUAL(hf_fs_attach(client, &config, &other), 0);
+    other = fs_world_attach(world, &config);
     umask(PROCESS_UMASK);
     CHECK_EQUAL(chdir(world->outside), 0);
     hf_umask(fs, OUR_UMASK);
@@ -242,7 +234,6 @@ static void act_leave_whiteouts(struct fs_world *world, void *argument)
     SAME(hf_mkdir(fs, "b", 0755), mkdir("b", 0755));
     compare_node(fs, other, "b");
     hf_fs_detach(other);
-    hf_client_unref(client);
 }
 
 static void play(fs_world_act *act)

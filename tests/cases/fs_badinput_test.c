@@ -240,7 +240,7 @@ static void act_give_bad_pointers_to_be_checked(struct fs_world *world, void *ar
     hf_fs *checking;
     config.root = world->root;
     config.check_pointers = 1;
-    CHECK_EQUAL(hf_fs_attach(world->client, &config, &checking), 0);
+    checking = fs_world_attach(world, &config);
     try_pointers(world, checking, true);
     hf_fs_detach(checking);
 }
@@ -273,11 +273,11 @@ static void act_check_what_cannot_be_checked(struct fs_world *world, void *argum
     if (!forbid_call(SYS_process_vm_writev)) {
         return; /* no seccomp here */
     }
+    world->fs = hf_fs_detach(world->fs);
     CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), -ENOSYS);
     CHECK(fs == NULL);
     config.check_pointers = 0;
-    CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), 0);
-    hf_fs_detach(fs);
+    CHECK_EQUAL(hf_fs_attach(world->client, &config, &world->fs), 0);
 }
 
 static void test_checking_is_refused_where_the_kernel_does_not_let_us(void **state)
@@ -293,7 +293,7 @@ static void act_use_no_descriptors(struct fs_world *world, void *argument)
     int foreign = -1;
 
     config.root = world->root;
-    CHECK_EQUAL(hf_fs_attach(world->client, &config, &other), 0);
+    other = fs_world_attach(world, &config);
     begin(&bad, world, world->fs);
     while (foreign <= bad.ours_directory) {
         foreign = hf_open(other, "file", O_RDONLY, 0);

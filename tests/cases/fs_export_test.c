@@ -5,6 +5,7 @@
 #include "fs_export.h"
 
 #include <errno.h>
+#include <holdfast/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -16,11 +16,9 @@
 static hf_fs *attach(struct fs_world *world)
 {
     hf_fs_config config = HF_FS_CONFIG_INIT;
-    hf_fs *fs;
     config.root = world->root;
     config.external = HF_EXTERNAL_CHECK;
-    CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), 0);
-    return fs;
+    return fs_world_attach(world, &config);
 }
 
 static void play(fs_world_act *act)

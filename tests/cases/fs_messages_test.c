@@ -6,6 +6,7 @@
 #include "lib/fs_world.h"
 
 #include <errno.h>
+#include <holdfast/mount.h>
 #include <limits.h>
 #include <linux/falloc.h>
 #include <signal.h>

@@ -4,6 +4,8 @@
 
 #include "lib/fs_world.h"
 
+#include <holdfast/mount.h>
+
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>

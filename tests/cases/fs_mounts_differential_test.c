@@ -12,6 +12,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <holdfast/mount.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>

@@ -429,7 +429,7 @@ static void act_take_what_is_there(struct fs_world *here, void *argument)
     const hf_fs_config config = HF_FS_CONFIG_INIT;
     hf_fs *fs;
     make_file(here->fs, "/file");
-    CHECK_EQUAL(hf_fs_attach(here->client, &config, &fs), 0);
+    fs = fs_world_attach(here, &config);
     CHECK_EQUAL(look(fs, "/file"), 0);
     hf_fs_detach(fs);
 }
@@ -448,7 +448,6 @@ static void test_a_client_need_not_name_a_root(void **state)
 static void act_lose_source(struct fs_world *here, void *argument)
 {
     const hf_fs_config config = HF_FS_CONFIG_INIT;
-    hf_client *client;
     hf_fs *late; /* who has not been there before the source has moved */
     char path[160];
     char moved[160];
@@ -458,8 +457,7 @@ static void act_lose_source(struct fs_world *here, void *argument)
     snprintf(moved, sizeof moved, "%s/moved", here->outside);
     CHECK_EQUAL(mount_direct(here->fs, path, "/m", 0), 0);
     CHECK_EQUAL(rename(path, moved), 0);
-    CHECK_EQUAL(hf_client_connect(here->server.address, NULL, &client), 0);
-    CHECK_EQUAL(hf_fs_attach(client, &config, &late), 0);
+    late = fs_world_attach(here, &config);
     CHECK_EQUAL(look(here->fs, "/m"), 0);
     CHECK_EQUAL(look(late, "/m"), -ENOENT);
     CHECK_EQUAL(look(late, "/m/.."), -ENOENT);
@@ -479,7 +477,6 @@ static void act_lose_source(struct fs_world *here, void *argument)
     CHECK_EQUAL(hf_umount2(late, "/m", 0), 0);
     CHECK_EQUAL(look(late, "/m"), 0);
     hf_fs_detach(late);
-    hf_client_unref(client);
 }
 
 static void test_a_source_that_cannot_be_opened_fails_only_who_walks_there(void **state)

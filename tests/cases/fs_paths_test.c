@@ -420,6 +420,7 @@ static void act_attach_badly(struct fs_world *world, void *argument)
 {
     hf_fs *fs = NULL;
     hf_fs_config config = HF_FS_CONFIG_INIT;
+    world->fs = hf_fs_detach(world->fs);
     CHECK_EQUAL(hf_fs_attach(world->client, NULL, &fs), -EINVAL);
     config.root = "/missing/directory";
     CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), -ENOENT);
@@ -433,10 +434,13 @@ static void act_attach_badly(struct fs_world *world, void *argument)
     CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), -EINVAL);
     CHECK(fs == NULL);
     CHECK(hf_fs_detach(NULL) == NULL);
-
-    /* Two objects on one connection are two tables of descriptors. */
     config.size = sizeof config;
-    CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), 0);
+    CHECK_EQUAL(hf_fs_attach(world->client, &config, &world->fs), 0);
+
+    /* One connection has one object; two objects are two tables of descriptors. */
+    CHECK_EQUAL(hf_fs_attach(world->client, &config, &fs), -EBUSY);
+    CHECK(fs == NULL);
+    fs = fs_world_attach(world, &config);
     CHECK_EQUAL(hf_open(fs, "file", O_CREAT | O_WRONLY, 0644), 0);
     CHECK_EQUAL(hf_open(world->fs, "file", O_RDONLY, 0644), 0);
     CHECK_EQUAL(hf_write(fs, 0, "x", 1), 1);

@@ -74,6 +74,16 @@ void fs_world_join(struct fs_world *world)
     }
 }
 
+hf_fs *fs_world_attach(struct fs_world *world, const hf_fs_config *config)
+{
+    hf_client *client;
+    hf_fs *fs;
+    CHECK_EQUAL(hf_client_connect(world->server.address, NULL, &client), 0);
+    CHECK_EQUAL(hf_fs_attach(client, config, &fs), 0);
+    hf_client_unref(client);
+    return fs;
+}
+
 void fs_world_leave(struct fs_world *world)
 {
     world->fs = hf_fs_detach(world->fs);

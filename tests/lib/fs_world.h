@@ -52,6 +52,9 @@ void fs_world_deinit(struct fs_world *world);
 void fs_world_join(struct fs_world *world);
 void fs_world_leave(struct fs_world *world);
 
+/* One more client of the server, which ends when its filesystem object is detached. */
+hf_fs *fs_world_attach(struct fs_world *world, const hf_fs_config *config);
+
 /* Fork an actor, which joins, acts and leaves. */
 pid_t fs_world_start(struct fs_world *world, fs_world_act *act, void *argument);
 

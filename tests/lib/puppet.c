@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <holdfast/mount.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
