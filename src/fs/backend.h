@@ -31,6 +31,9 @@ struct statfs;
 typedef int backend_entry_function(void *context, const char *name, ino_t number,
                                    unsigned char type);
 
+typedef int backend_get_attributes(struct backend *backend, intptr_t node_or_file,
+                                   struct stat *attributes);
+
 struct backend_ops {
     /* The directory that a mount's source names. The caller owes forget(), here and in lookup(). */
     int (*open_root)(struct backend *backend, const char *source, intptr_t *node,
@@ -46,8 +49,8 @@ struct backend_ops {
     /* What is open as @file, by name or not. The caller owes forget(). */
     int (*node_of_file)(struct backend *backend, intptr_t file, intptr_t *node);
 
-    int (*get_attributes)(struct backend *backend, intptr_t node, struct stat *attributes);
-    int (*get_attributes_of_file)(struct backend *backend, intptr_t file, struct stat *attributes);
+    backend_get_attributes *get_attributes; /* of a node */
+    backend_get_attributes *get_attributes_of_file;
     /* Return: the length; no NUL is added. */
     ssize_t (*read_link)(struct backend *backend, intptr_t node, char *buffer, size_t size);
 

@@ -279,10 +279,27 @@ void inode_unref_entry(struct inode *inode)
     drop_reference(inode, INODE_ENTRY);
 }
 
+void inode_unpinned(struct inode *inode, intptr_t pin, backend_get_attributes *get_attributes)
+{
+    const uint64_t epoch = hf_sync_epoch(inode->handle);
+    struct stat attributes;
+    if (atomic_load_explicit(&inode->named_epoch, memory_order_relaxed) == epoch) {
+        return;
+    }
+    if (get_attributes(inode->backend, pin, &attributes) == 0 && attributes.st_nlink > 0) {
+        inode_had_name(inode, epoch);
+    } else {
+        atomic_store_explicit(&inode->removed, true, memory_order_relaxed);
+    }
+}
+
 void inode_close_file(struct inode *inode, intptr_t file)
 {
     /* First: its number may be given away as soon as it is closed. */
-    atomic_fetch_sub_explicit(&inode->open_files, 1, memory_order_release);
+    if (atomic_fetch_sub_explicit(&inode->open_files, 1, memory_order_acq_rel) == 1 &&
+        !inode_has_node(inode)) {
+        inode_unpinned(inode, file, inode->backend->ops->get_attributes_of_file);
+    }
     inode->backend->ops->close(inode->backend, file);
 }
 

@@ -19,8 +19,9 @@
  *    number. That is right because all that is kept of it goes by the epoch: a client that
  *    removed the file held the handle EXCLUSIVE. What does not go by the epoch needs a node and
  *    is dropped with it: a link's target, a directory's parent. And where the epoch says nothing,
- *    because this client itself removed the file, or the type is another one, or others change
- *    files behind our back, the next lookup puts a new inode in place of the old one.
+ *    because this client itself removed the file, or learned something after its name was gone,
+ *    or the type is another one, or others change files behind our back, the next lookup puts a
+ *    new inode in place of the old one.
  */
 #ifndef HF_FS_INODE_H
 #define HF_FS_INODE_H
@@ -53,7 +54,8 @@ struct inode {
     _Atomic uint64_t references;   /* from and to no references under fs->inodes_mutex */
     _Atomic uint32_t open_files;   /* of the backend */
     _Atomic bool recently_used;    /* looked up since it was last considered for dropping */
-    _Atomic bool removed;          /* its last name was removed by this client */
+    _Atomic bool removed;          /* its last name was removed by this client, or seen to be */
+    _Atomic uint64_t named_epoch;  /* in which it had a name; 0: nobody looked */
     _Atomic bool is_checked; /* others change it behind our back: what is cached is not believed */
     _Atomic uint64_t born_with; /* the grant of the directory it was made in; or 0 */
     bool in_table;              /* not replaced by another one; fs->inodes_mutex */
@@ -138,6 +140,13 @@ static inline void inode_file_opened(struct inode *inode)
 }
 
 void inode_close_file(struct inode *inode, intptr_t file);
+
+/* It has a name, or had one in @epoch: if another client has removed that since, the epoch will be
+ * another one when the inode is held again. */
+static inline void inode_had_name(struct inode *inode, uint64_t epoch)
+{
+    atomic_store_explicit(&inode->named_epoch, epoch, memory_order_relaxed);
+}
 
 /* A file that was made while its directory was held EXCLUSIVE is not known to any other client
  * before that hold ends; unless it has got a node, another name, or is open in a child. */

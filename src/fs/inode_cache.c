@@ -98,6 +98,9 @@ static void set_attributes(struct inode *inode, const struct stat *attributes, u
     inode->attributes = *attributes;
     inode->size = attributes->st_size;
     inode->size_epoch = epoch;
+    if (attributes->st_nlink > 0) {
+        inode_had_name(inode, epoch);
+    }
     atomic_store_explicit(&inode->attributes_epoch, epoch, memory_order_release);
 }
 

@@ -73,6 +73,7 @@ static void remember(struct inode *directory, const char *name, size_t length, i
     if (result == 0) {
         /* It has a name, so if it was removed here it has got another one elsewhere. */
         inode_not_removed(child);
+        inode_had_name(child, hf_sync_epoch(child->handle));
         entries->searchable = true;
         directory_set_present(entries, name, length, child);
     } else if (result == -ENOENT) {

@@ -62,8 +62,12 @@ static void trim_nodes(struct hf_fs *fs)
         const intptr_t node = inode->backend_node;
         struct inode *parent = take_parent(inode);
         inode_free_target(inode, atomic_exchange(&inode->link_target, NULL));
+        list_remove(&inode->unreferenced_link);
+        inode_ref(inode);
         pthread_mutex_unlock(&fs->inodes_mutex);
+        inode_unpinned(inode, node, backend->ops->get_attributes);
         backend->ops->forget(backend, node);
+        inode_unref(inode);
         inode_unref(parent);
         pthread_mutex_lock(&fs->inodes_mutex);
     }

@@ -174,7 +174,8 @@ static void inherit(struct fs_world *world, int flags)
     close(told[1]);
 }
 
-static void act_inherit(struct fs_world *world, void *argument)
+/* How many there may be depends on the descriptors there may be. */
+static void leave_few_nodes(struct fs_world *world)
 {
     struct rlimit before;
     CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &before), 0);
@@ -183,6 +184,11 @@ static void act_inherit(struct fs_world *world, void *argument)
     CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &few), 0);
     fs_world_join(world);
     CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+static void act_inherit(struct fs_world *world, void *argument)
+{
+    leave_few_nodes(world);
     inherit(world, O_RDWR);
     inherit(world, O_PATH);
 }
@@ -195,6 +201,136 @@ static void test_who_inherited_it_sees_it_go(void **state)
     fs_world_deinit(&world);
 }
 
+/* ---- another file gets its number ---- */
+
+#define REUSE_ROUNDS 200
+#define SLOT_REUSED 0
+
+/* Make files that nobody is told of until one has @number; that one is "x". */
+static bool make_with_number(hf_fs *fs, ino_t number)
+{
+    struct stat attributes;
+    char path[24];
+    bool found = false;
+    int made = 0;
+    while (!found && made < 100) {
+        make(fs, "x");
+        CHECK_EQUAL(hf_stat(fs, "x", &attributes), 0);
+        found = attributes.st_ino == number;
+        snprintf(path, sizeof path, "other/%d", made++);
+        CHECK_EQUAL(found ? 0 : hf_rename(fs, "x", path), 0);
+    }
+    if (!found) {
+        make(fs, "x");
+    }
+    for (int i = 0; i < made - found; i++) {
+        snprintf(path, sizeof path, "other/%d", i);
+        CHECK_EQUAL(hf_unlink(fs, path), 0);
+    }
+    return found;
+}
+
+/* The last name goes; then there is another file with the same number, if the host is willing. */
+static void act_replace(struct fs_world *world, void *argument)
+{
+    struct stat attributes;
+    for (int round = 0; round < REUSE_ROUNDS; round++) {
+        make(world->fs, "x");
+        CHECK_EQUAL(hf_stat(world->fs, "x", &attributes), 0);
+        fs_world_meet(world);
+        fs_world_meet(world); /* it is open there */
+        CHECK_EQUAL(hf_unlink(world->fs, "x"), 0);
+        fs_world_meet(world);
+        fs_world_meet(world); /* it was used there, and closed */
+        world->shared->slots[SLOT_REUSED] += make_with_number(world->fs, attributes.st_ino);
+        fs_world_meet(world);
+        fs_world_meet(world);
+        CHECK_EQUAL(hf_unlink(world->fs, "x"), 0);
+    }
+}
+
+/* What is learned of a file after its last name has gone is not told of the next one. */
+static void act_use_what_has_no_name(struct fs_world *world, void *argument)
+{
+    const bool with_node = *(const bool *)argument;
+    hf_fs *fs = world->fs;
+    struct stat attributes;
+    char value[8];
+    if (with_node) {
+        leave_few_nodes(world);
+        fs = world->fs;
+    }
+    for (int round = 0; round < REUSE_ROUNDS; round++) {
+        fs_world_meet(world);
+        int fd = hf_open(fs, "x", O_RDWR, 0);
+        CHECK(fd >= 0);
+        if (with_node) {
+            CHECK_EQUAL(hf_fchmod(fs, fd, 0644), 0);
+        }
+        fs_world_meet(world);
+        fs_world_meet(world);
+        switch (round % 4) {
+        case 0:
+            check_links(fs, fd, 0);
+            break;
+        case 1:
+            CHECK_EQUAL(hf_ftruncate(fs, fd, 100), 0);
+            break;
+        case 2:
+            CHECK_EQUAL(hf_pwrite(fs, fd, "text", 4, 10), 4);
+            check_links(fs, fd, 0);
+            break;
+        default:
+            CHECK_EQUAL(hf_fsetxattr(fs, fd, "user.a", "1", 1, 0), 0);
+            CHECK_EQUAL(hf_fgetxattr(fs, fd, "user.a", value, sizeof value), 1);
+            break;
+        }
+        CHECK_EQUAL(hf_close(fs, fd), 0);
+        if (with_node) {
+            use_all_nodes(fs);
+        }
+        fs_world_meet(world);
+        fs_world_meet(world);
+        fd = hf_open(fs, "x", O_WRONLY | O_APPEND, 0);
+        CHECK(fd >= 0);
+        CHECK_EQUAL(hf_write(fs, fd, "x", 1), 1);
+        CHECK_EQUAL(hf_lseek(fs, fd, 0, SEEK_CUR), 1);
+        CHECK_EQUAL(hf_close(fs, fd), 0);
+        CHECK_EQUAL(hf_stat(fs, "x", &attributes), 0);
+        CHECK_EQUAL(attributes.st_nlink, 1);
+        CHECK_EQUAL(attributes.st_size, 1);
+        CHECK_EQUAL(hf_getxattr(fs, "x", "user.a", value, sizeof value), -ENODATA);
+        fs_world_meet(world);
+    }
+}
+
+static void number_is_used_again(bool with_node)
+{
+    struct fs_world world;
+    pid_t pids[2];
+    char path[96];
+    fs_world_init(&world);
+    snprintf(path, sizeof path, "%s/other", world.root);
+    assert_int_equal(mkdir(path, 0755), 0);
+    pids[0] = fs_world_start(&world, act_replace, NULL);
+    pids[1] = fs_world_start(&world, act_use_what_has_no_name, &with_node);
+    fs_world_wait_for_both(pids);
+    print_message("# %d of %d times the next file got the number\n",
+                  (int)world.shared->slots[SLOT_REUSED],
+                  REUSE_ROUNDS);
+    fs_world_deinit(&world);
+}
+
+static void test_the_next_file_with_its_number_is_another_one(void **state)
+{
+    number_is_used_again(false);
+}
+
+static void test_the_next_file_is_another_one_after_a_node_was_dropped(void **state)
+{
+    number_is_used_again(true);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -202,6 +338,8 @@ int main(void)
         cmocka_unit_test(test_nobody_is_told_of_what_nobody_saw),
         cmocka_unit_test(test_who_saw_it_sees_it_go),
         cmocka_unit_test(test_who_inherited_it_sees_it_go),
+        cmocka_unit_test(test_the_next_file_with_its_number_is_another_one),
+        cmocka_unit_test(test_the_next_file_is_another_one_after_a_node_was_dropped),
     };
     return cmocka_run_group_tests_name("fs private", tests, NULL, NULL);
 }
