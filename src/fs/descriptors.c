@@ -210,6 +210,22 @@ bool descriptors_put(struct descriptors *table, int fd, struct open_file *file)
     return true;
 }
 
+int descriptors_next(struct descriptors *table, int fd)
+{
+    while (fd < HF_FS_DESCRIPTORS_MAX) {
+        struct descriptor_slot *slot = slot_at(table, fd);
+        if (slot == NULL) {
+            fd += DESCRIPTORS_CHUNK - fd % DESCRIPTORS_CHUNK;
+        } else if ((atomic_load_explicit(&slot->word, memory_order_relaxed) & SLOT_STATE) ==
+                   SLOT_OPEN) {
+            return fd;
+        } else {
+            fd++;
+        }
+    }
+    return -EBADF;
+}
+
 int descriptors_clear(struct descriptors *table, int fd, struct descriptor_rest *before)
 {
     struct descriptor_slot *slot = slot_at(table, fd);

@@ -70,6 +70,9 @@ struct open_file *descriptors_get(struct descriptors *table, int fd);
 /* Return: false when the descriptor has left a reference to this user: the caller drops it. */
 bool descriptors_put(struct descriptors *table, int fd, struct open_file *file);
 
+/* Return: the lowest open descriptor that is not below @fd; -EBADF when there is none. */
+int descriptors_next(struct descriptors *table, int fd);
+
 /* Close @fd. Return: 0, -EBADF. */
 int descriptors_clear(struct descriptors *table, int fd, struct descriptor_rest *before);
 

@@ -45,6 +45,29 @@ static void close_one(struct descriptors *table, int fd, struct open_file *file)
     assert_int_equal(rest.references, DESCRIPTOR_REFERENCES);
 }
 
+/* Whoever goes through all that are open finds each of them, and no others. */
+static void test_all_that_are_open(void **state)
+{
+    struct descriptors *table = *state;
+    static const int numbers[] = {0, 5, DESCRIPTORS_CHUNK, HF_FS_DESCRIPTORS_MAX - 1};
+    assert_int_equal(descriptors_next(table, 0), -EBADF);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(descriptors_reserve(table, numbers[i]), numbers[i]);
+        assert_int_equal(descriptors_next(table, i == 0 ? 0 : numbers[i - 1] + 1), -EBADF);
+        descriptors_fill(table, numbers[i], FILE_A, false);
+    }
+    int fd = 0;
+    for (int i = 0; i < 4; i++) {
+        fd = descriptors_next(table, fd);
+        assert_int_equal(fd, numbers[i]);
+        fd++;
+    }
+    assert_int_equal(descriptors_next(table, fd), -EBADF);
+    for (int i = 0; i < 4; i++) {
+        close_one(table, numbers[i], FILE_A);
+    }
+}
+
 /* As POSIX wants it, open() gives the lowest number that is free. */
 static void test_lowest_free_number_first(void **state)
 {
@@ -247,6 +270,7 @@ int main(void)
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_lowest_free_number_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_all_that_are_open, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unknown_descriptors_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_close_leaves_references_to_users, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_replacing, set_up, tear_down),

@@ -84,8 +84,8 @@ static struct open_file *peek(struct hf_fs *fs, int fd)
 static uint32_t count_descriptors(struct hf_fs *fs)
 {
     uint32_t count = 0;
-    for (int fd = 0; fd < HF_FS_DESCRIPTORS_MAX; fd++) {
-        count += peek(fs, fd) != NULL;
+    for (int fd = 0; (fd = descriptors_next(&fs->descriptors, fd)) >= 0; fd++) {
+        count++;
     }
     return count;
 }
@@ -96,11 +96,8 @@ static int export_descriptors(struct hf_fs *fs, struct export_head *head, uint8_
     for (struct list *link = fs->files.next; link != &fs->files; link = link->next) {
         list_entry(link, struct open_file, link)->export_item = NOT_EXPORTED;
     }
-    for (int fd = 0; index < head->descriptors; fd++) {
+    for (int fd = 0; (fd = descriptors_next(&fs->descriptors, fd)) >= 0; fd++) {
         struct open_file *file = peek(fs, fd);
-        if (file == NULL) {
-            continue;
-        }
         if (file->export_item == NOT_EXPORTED) {
             file->export_item = head->items;
             int result = park_file(head, file);

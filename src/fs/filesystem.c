@@ -104,7 +104,8 @@ void fs_get_stats(struct hf_fs *fs, hf_fs_stats *out)
 void fs_free(struct hf_fs *fs)
 {
     client_remove_fork_hook(fs->client, &fs->fork_hook);
-    for (int fd = 0; fd < HF_FS_DESCRIPTORS_MAX; fd++) {
+    int fd = 0;
+    while ((fd = descriptors_next(&fs->descriptors, fd)) >= 0) {
         fs_close(fs, fd);
     }
     if (atomic_load(&fs->cwd) != NULL) {

@@ -12,6 +12,7 @@
 #define HF_TESTS_CASES_FS_DIFFERENTIAL_H
 
 #include "lib/fs_call.h"
+#include "lib/fs_world.h"
 #include "sim/dice.h"
 
 #include <semaphore.h>
@@ -84,8 +85,9 @@ struct watched_time {
 struct player {
     struct side *side;
     const struct sequence *sequence;
-    const char *root;  /* of this side, a path of the host's */
-    hf_client *client; /* NULL: on the kernel's side */
+    const char *root;             /* of this side, a path of the host's */
+    const struct fs_world *world; /* these two NULL: on the kernel's side */
+    hf_client *client;
     hf_fs *fs;
     int number;
     bool forked;   /* in the middle of a sequence: ends with it */
@@ -176,9 +178,8 @@ void tree_remove(int at, const char *name);
 
 /* ---- fs_differential_play.c ---- */
 
-/* A worker's whole life: it plays @player in one sequence after the other; as a client of the
- * server at @address, or for NULL on the kernel's side. */
-void play(struct player *player, const char *address) __attribute__((noreturn));
+/* A worker's whole life: it plays @player in one sequence after the other. */
+void play(struct player *player) __attribute__((noreturn));
 
 /* A player is given up; and another forks one that takes its part, which is the one after the first
  * that step.random says. Two steps, so that one does no harm when the other is left out. */

@@ -4,7 +4,6 @@
  */
 #include "cases/fs_differential.h"
 
-#include "lib/fs_world.h"
 #include "lib/test.h"
 
 #include <grp.h>
@@ -136,12 +135,13 @@ static void start_workers(struct stage *stage)
                     .side = stage->sides[i],
                     .sequence = stage->sequence,
                     .root = stage->roots[i],
+                    .world = i == OURS ? &stage->world : NULL,
                     .number = number,
                     .base = stage->bases[i],
                     .host_root = stage->host_root,
                 };
                 setpgid(0, stage->workers[0][0]);
-                play(&player, i == OURS ? stage->world.server.address : NULL);
+                play(&player);
             }
             /* One group for all, so that those they fork end with them. */
             stage->workers[i][number] = pid;

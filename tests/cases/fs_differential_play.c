@@ -90,10 +90,9 @@ static void join(struct player *player)
     }
     umask(022);
     if (is_ours(player)) {
-        hf_fs_config config = HF_FS_CONFIG_INIT;
-        config.root = player->root;
         take_identity(player);
-        const int result = hf_fs_attach(player->client, &config, &player->fs);
+        const int result =
+            fs_world_attach_client(player->world, player->client, player->root, &player->fs);
         errno = -result;
         play_require(player, result == 0, "attach");
     } else {
@@ -289,12 +288,12 @@ static void move_descriptor(struct player *player, int *fd)
     *fd = copy;
 }
 
-void play(struct player *player, const char *address)
+void play(struct player *player)
 {
     die_in_the_end(player);
     signal(SIGCHLD, SIG_IGN); /* nobody waits for players that were forked */
-    if (address != NULL) {
-        const int result = hf_client_connect(address, NULL, &player->client);
+    if (player->world != NULL) {
+        const int result = hf_client_connect(player->world->server.address, NULL, &player->client);
         errno = -result;
         play_require(player, result == 0, "connect");
     } else {

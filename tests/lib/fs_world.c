@@ -49,29 +49,28 @@ void fs_world_deinit(struct fs_world *world)
     test_server_deinit(&world->server);
 }
 
-/* The fewest nodes: how many there may be depends on the descriptors there may be. */
-static void attach_with_small_caches(struct fs_world *world, hf_fs_config *config)
+int fs_world_attach_client(const struct fs_world *world, hf_client *client, const char *root, hf_fs **out)
 {
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    config.root = root;
+    config.cache_bytes = world->small_caches ? 1 : world->cache_bytes;
+    if (!world->small_caches) {
+        return hf_fs_attach(client, &config, out);
+    }
+    /* The fewest nodes: how many there may be depends on the descriptors there may be. */
     struct rlimit before;
     CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &before), 0);
     const struct rlimit few = {.rlim_cur = 64, .rlim_max = before.rlim_max};
-    config->cache_bytes = 1;
     CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &few), 0);
-    CHECK_EQUAL(hf_fs_attach(world->client, config, &world->fs), 0);
+    const int result = hf_fs_attach(client, &config, out);
     CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &before), 0);
+    return result;
 }
 
 void fs_world_join(struct fs_world *world)
 {
-    hf_fs_config config = HF_FS_CONFIG_INIT;
-    config.root = world->root;
-    config.cache_bytes = world->cache_bytes;
     CHECK_EQUAL(hf_client_connect(world->server.address, NULL, &world->client), 0);
-    if (world->small_caches) {
-        attach_with_small_caches(world, &config);
-    } else {
-        CHECK_EQUAL(hf_fs_attach(world->client, &config, &world->fs), 0);
-    }
+    CHECK_EQUAL(fs_world_attach_client(world, world->client, world->root, &world->fs), 0);
 }
 
 hf_fs *fs_world_attach(struct fs_world *world, const hf_fs_config *config)
