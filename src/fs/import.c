@@ -63,7 +63,10 @@ static int open_inode(struct hf_fs *fs, hf_id id, const struct description *from
     if (!from->is_path) {
         inode_file_opened(*inode);
     }
-    if (from->has_handle) {
+    if (!from->is_path && (*inode)->type == S_IFDIR) {
+        result = inode_give_node_of_file(*inode, taken); /* an open directory is asked for `..` */
+    }
+    if (result == 0 && from->has_handle) {
         result = client_open_reserved(fs->client, id, 0, handle);
     }
     if (result < 0) {

@@ -370,6 +370,7 @@ static int ask_for_parent(struct inode *directory, struct inode *root, struct in
     struct backend *backend = directory->backend;
     struct stat attributes;
     intptr_t node;
+    assert(inode_has_node(directory) && inode_has_node(root));
     int result = backend->ops->parent(
         backend, directory->backend_node, root->backend_node, &node, &attributes);
     if (result < 0) {

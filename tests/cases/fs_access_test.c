@@ -1,6 +1,6 @@
 /*
  * Access lists and the umask, and whiteouts: every call is made here and in a directory of the
- * host, and two clients see the same of it.
+ * host, and two clients see the same of it. And what takes no permission.
  */
 #include "lib/test.h"
 #include "lib/fs_world.h"
@@ -9,11 +9,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #define ACCESS_LIST "system.posix_acl_access"
 #define DEFAULT_LIST "system.posix_acl_default"
+
+#define NOBODY 65534
 
 /* Different on purpose: the process's own makes no difference. */
 #define OUR_UMASK 027
@@ -236,6 +239,45 @@ static void act_leave_whiteouts(struct fs_world *world, void *argument)
     hf_fs_detach(other);
 }
 
+/* Whoever starts this, from here on it is somebody who may not do everything. */
+static void lose_privileges(const struct fs_world *world)
+{
+    if (geteuid() == 0) {
+        CHECK_EQUAL(chmod(world->folder, 0755), 0);
+        CHECK_EQUAL(chown(world->root, NOBODY, NOBODY), 0);
+        CHECK_EQUAL(setresgid(NOBODY, NOBODY, NOBODY), 0);
+        CHECK_EQUAL(setresuid(NOBODY, NOBODY, NOBODY), 0);
+        CHECK_EQUAL(prctl(PR_SET_DUMPABLE, 1), 0); /* /proc/self is its own again */
+    }
+}
+
+/* What takes no permission on Linux: to go up takes it where it begins, and not above; and who
+ * renames need not be let into what lies between. */
+static void act_go_up(struct fs_world *world, void *argument)
+{
+    struct stat here;
+    struct stat found;
+    hf_fs *fs = world->fs;
+    lose_privileges(world);
+    CHECK_EQUAL(hf_mkdir(fs, "c", 0755), 0);
+    CHECK_EQUAL(hf_mkdir(fs, "c/b", 0755), 0);
+    CHECK_EQUAL(hf_mkdir(fs, "c/b/e", 0755), 0);
+    CHECK_EQUAL(hf_mknod(fs, "a", 0644, 0), 0);
+    CHECK_EQUAL(hf_chdir(fs, "c/b"), 0);
+    CHECK_EQUAL(hf_stat(fs, ".", &here), 0);
+    CHECK_EQUAL(hf_chmod(fs, "/c", 0600), 0);
+    CHECK_EQUAL(hf_stat(fs, "e/..", &found), 0);
+    CHECK_EQUAL(found.st_ino, here.st_ino);
+    CHECK_EQUAL(hf_stat(fs, "..", &found), 0);
+    CHECK_EQUAL(found.st_mode, S_IFDIR | 0600);
+    CHECK_EQUAL(hf_stat(fs, "../..", &found), -EACCES);
+    CHECK_EQUAL(hf_stat(fs, "../b", &found), -EACCES);
+    CHECK_EQUAL(hf_rename(fs, "/c", "e/c"), -EINVAL);
+    CHECK_EQUAL(hf_rename(fs, "/a", "e/a"), 0);
+    CHECK_EQUAL(hf_stat(fs, "e/a", &found), 0);
+    CHECK_EQUAL(hf_chmod(fs, "/c", 0755), 0);
+}
+
 static void play(fs_world_act *act)
 {
     struct fs_world world;
@@ -259,6 +301,11 @@ static void test_whiteouts(void **state)
     play(act_leave_whiteouts);
 }
 
+static void test_going_up_takes_no_permission_above(void **state)
+{
+    play(act_go_up);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -266,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_a_default_list_takes_the_place_of_the_umask),
         cmocka_unit_test(test_a_list_sets_the_mode_and_a_mode_the_list),
         cmocka_unit_test(test_whiteouts),
+        cmocka_unit_test(test_going_up_takes_no_permission_above),
     };
     return cmocka_run_group_tests_name("fs access", tests, NULL, NULL);
 }

@@ -194,6 +194,19 @@ static void test_a_directory_is_read_on_by_the_other(void **state)
     assert_int_equal(puppet_tell(&other, PUPPET_OPEN_AT, 0, O_RDONLY, 0, "q", 1), 1);
 }
 
+/* It begins with itself and the one above, though nobody there has come by it yet. */
+static void test_a_directory_that_the_other_has_not_seen(void **state)
+{
+    make_directories();
+    assert_int_equal(tell_open(&one, "d/e", O_RDONLY | O_DIRECTORY), 0);
+    move_all();
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(puppet_tell(&other, PUPPET_READDIR, 0, 0, 0, NULL, 0), 1);
+        assert_string_equal(other.text, i == 0 ? "." : "..");
+    }
+    assert_int_equal(puppet_tell(&other, PUPPET_READDIR, 0, 0, 0, NULL, 0), 0);
+}
+
 static void test_what_was_opened_with_o_path(void **state)
 {
     char path[160];
@@ -520,6 +533,7 @@ int main(int argc, char **argv)
         TEST(test_working_directory_and_umask_go_along),
         TEST(test_a_working_directory_that_was_removed),
         TEST(test_a_directory_is_read_on_by_the_other),
+        TEST(test_a_directory_that_the_other_has_not_seen),
         TEST(test_what_was_opened_with_o_path),
         TEST(test_files_without_a_name),
         TEST(test_what_is_special),

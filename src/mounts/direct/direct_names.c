@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static int result_of(int result)
@@ -13,19 +15,77 @@ static int result_of(int result)
 
 /* ---- parents ---- */
 
+/* Where @directory is on the host now. Who has it open is told, whatever is above it. */
+static int path_of(int directory, char path[PATH_MAX])
+{
+    const struct direct_path link = direct_path_of(directory);
+    const ssize_t length = readlink(link.text, path, PATH_MAX - 1);
+    if (length < 0) {
+        return -errno;
+    }
+    path[length] = '\0';
+    return 0;
+}
+
+/* Are these two the same directory? */
+static bool is_same(const struct stat *one, const struct stat *other)
+{
+    return one->st_ino == other->st_ino && one->st_dev == other->st_dev;
+}
+
+/* For a directory that may not be searched, so that `..` in it cannot be looked up: by the path, and
+ * what that leads to is not believed before @directory is found in it. Return: a descriptor, or
+ * -EACCES. */
+static int open_parent_by_path(int directory)
+{
+    char path[PATH_MAX];
+    struct stat found;
+    struct stat attributes;
+    if (path_of(directory, path) < 0) {
+        return -EACCES;
+    }
+    char *name = strrchr(path, '/');
+    if (name == NULL || name == path) {
+        return -EACCES;
+    }
+    *name++ = '\0';
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return -EACCES;
+    }
+    if (fstatat(fd, name, &found, AT_SYMLINK_NOFOLLOW) < 0 || fstat(directory, &attributes) < 0 ||
+        !is_same(&found, &attributes)) {
+        close(fd);
+        return -EACCES;
+    }
+    return fd;
+}
+
 /* Return: a descriptor of what is above @directory, or a negative errno. */
 static int open_parent(int directory, struct stat *attributes)
 {
     int fd = openat(directory, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
-        return -errno;
+        fd = errno == EACCES ? open_parent_by_path(directory) : -errno;
     }
-    if (fstat(fd, attributes) < 0) {
+    if (fd >= 0 && fstat(fd, attributes) < 0) {
         int error = errno;
         close(fd);
         return -error;
     }
     return fd;
+}
+
+/* Does the path of @directory begin with that of @root? */
+static bool is_path_below(int root, int directory)
+{
+    char top[PATH_MAX];
+    char path[PATH_MAX];
+    if (path_of(root, top) < 0 || path_of(directory, path) < 0) {
+        return false;
+    }
+    const size_t length = strcmp(top, "/") == 0 ? 0 : strlen(top);
+    return strncmp(path, top, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
 /* Go up from @directory, which has @attributes, until the root is met. Return: 0; -ENOENT when
@@ -40,17 +100,20 @@ static int check_below_root(int root, int directory, const struct stat *attribut
     if (fstat(root, &top) < 0) {
         return -errno;
     }
-    while (here.st_ino != top.st_ino || here.st_dev != top.st_dev) {
+    while (!is_same(&here, &top)) {
         struct stat above;
         int parent = open_parent(fd, &above);
         if (fd != directory) {
             close(fd);
         }
         fd = parent;
+        if (fd == -EACCES) {
+            return is_path_below(root, directory) ? 0 : -EACCES;
+        }
         if (fd < 0) {
             return fd;
         }
-        if (above.st_ino == here.st_ino && above.st_dev == here.st_dev) {
+        if (is_same(&above, &here)) {
             result = -ENOENT; /* the root of the host */
             break;
         }
