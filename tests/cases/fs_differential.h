@@ -186,6 +186,9 @@ void play(struct player *player) __attribute__((noreturn));
 void play_exit(struct player *player);
 void play_fork(struct player *player);
 
+/* A player gives all that it has open to another client, whose life it goes on with. */
+void play_move(struct player *player);
+
 /* End this process: something is wrong with the test itself. */
 void play_require(const struct player *player, bool condition, const char *what);
 
@@ -212,6 +215,9 @@ size_t stage_shrink(struct stage *stage);
 
 /* ---- operations ---- */
 
+/* Is it a pipe, a device or a socket? These are used so that nobody waits for another. */
+bool is_special(struct player *player, int at, const char *path, int flags);
+
 void open_file_at(struct player *player);
 void make_directory(struct player *player);
 void make_node(struct player *player);
@@ -221,6 +227,7 @@ void remove_name(struct player *player);
 void rename_it(struct player *player);
 void read_link(struct player *player);
 void list_directory(struct player *player);
+void list_in_parts(struct player *player);
 
 void stat_path(struct player *player);
 void stat_fd(struct player *player);

@@ -44,14 +44,17 @@ void statx_path(struct player *player)
     hf_fs *fs = player->fs;
     const int at = choose_at(player);
     const char *path = choose_path_or_empty(player);
-    const int flags = choose_at_flags(player);
-    const unsigned mask = below(player, 2) == 0 ? STATX_BASIC_STATS : STATX_ALL;
+    static const int syncs[] = {0, 0, 0, AT_STATX_FORCE_SYNC, AT_STATX_DONT_SYNC, 0x6000};
+    const int flags = choose_at_flags(player) | CHOOSE(player, syncs);
+    const unsigned masks[] = {STATX_BASIC_STATS, STATX_ALL, (unsigned)dice_next(&player->dice), 0};
+    const unsigned mask = CHOOSE(player, masks);
     calls(player, "statx(%d, \"%.60s\", %#x, %#x)", at, path, flags, mask);
     long result =
         CALL(fs, hf_statx(fs, at, path, flags, mask, &found), statx(at, path, flags, mask, &found));
     sees_result(player, result);
     if (result == 0) {
         const struct timespec modified = {found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec};
+        const bool has_time = (mask & STATX_MTIME) != 0;
         sees(player,
              " mask %x mode %o links %u owner %u:%u size %ld modified %s",
              found.stx_mask & mask,
@@ -60,7 +63,7 @@ void statx_path(struct player *player)
              found.stx_uid,
              found.stx_gid,
              (long)found.stx_size,
-             time_text(&modified).text);
+             has_time ? time_text(&modified).text : "");
     }
 }
 
@@ -241,6 +244,9 @@ void change_umask(struct player *player)
 
 /* ---- extended attributes ---- */
 
+#define TEXT_60 "012345678901234567890123456789012345678901234567890123456789"
+#define TEXT_240 TEXT_60 TEXT_60 TEXT_60 TEXT_60
+
 static const char *const xattr_names[] = {"user.a",
                                           "user.b",
                                           "user.a",
@@ -250,7 +256,11 @@ static const char *const xattr_names[] = {"user.a",
                                           "a",
                                           "",
                                           "none.a",
-                                          "system.posix_acl_access"};
+                                          "security.a",
+                                          "user.255_" TEXT_240 "bytes_",
+                                          "user.256_" TEXT_240 "bytes__",
+                                          "system.posix_acl_access",
+                                          "system.posix_acl_default"};
 
 /* By path, by path without following, or by descriptor. */
 struct xattr_target {
@@ -294,15 +304,46 @@ static struct xattr_text xattr_text(const char *what, const struct xattr_target 
     return out;
 }
 
+/* Values that lead to the limits now and then: of what is cached, and of the host. */
+static size_t choose_value_size(struct player *player)
+{
+    static const size_t odd[] = {0, 3000, 4090, 5000, XATTR_SIZE_MAX + 1};
+    return below(player, 8) == 0 ? CHOOSE(player, odd) : below(player, 60);
+}
+
+/* An access list for nobody and a group, as it is kept; any bits may be in it. */
+static size_t make_access_list(struct player *player, void *out)
+{
+    struct {
+        uint32_t version;
+        struct {
+            uint16_t tag;
+            uint16_t permissions;
+            uint32_t id;
+        } entries[6];
+    } list = {2,
+              {{0x01, 6, (uint32_t)-1},
+               {0x02, 6, NOBODY},
+               {0x04, 4, (uint32_t)-1},
+               {0x08, 4, 1000},
+               {0x10, 6, (uint32_t)-1},
+               {0x20, 4, (uint32_t)-1}}};
+    for (size_t i = 0; i < 6; i++) {
+        list.entries[i].permissions = (uint16_t)below(player, 8);
+    }
+    memcpy(out, &list, sizeof list);
+    return sizeof list;
+}
+
 void xattr_get(struct player *player)
 {
-    char value[80] = "";
+    char value[6000] = "";
     hf_fs *fs = player->fs;
     const struct xattr_target on = choose_xattr_target(player);
     const char *name = CHOOSE(player, xattr_names);
     const size_t size = below(player, 4) == 0 ? below(player, 10) : sizeof value;
     long result;
-    calls(player, "%s, \"%s\", %zu)", xattr_text("getxattr", &on).text, name, size);
+    calls(player, "%s, \"%.60s\", %zu)", xattr_text("getxattr", &on).text, name, size);
     if (on.path == NULL) {
         result = CALL(
             fs, hf_fgetxattr(fs, on.fd, name, value, size), fgetxattr(on.fd, name, value, size));
@@ -315,20 +356,22 @@ void xattr_get(struct player *player)
                       lgetxattr(on.path, name, value, size));
     }
     sees_result(player, result);
-    sees_bytes(player, value, sizeof value);
+    sees_bytes(player, value, result > 60 ? (size_t)result : 60);
 }
 
 void xattr_set(struct player *player)
 {
-    char value[60];
+    char value[XATTR_SIZE_MAX + 1];
     hf_fs *fs = player->fs;
     const struct xattr_target on = choose_xattr_target(player);
     const char *name = CHOOSE(player, xattr_names);
-    const size_t size = below(player, sizeof value);
+    const bool is_list = strncmp(name, "system.", 7) == 0 && below(player, 4) != 0;
+    size_t size = choose_value_size(player);
     const int flags = below(player, 2) == 0 ? 0 : (int)below(player, 5);
     long result;
-    memset(value, 'a' + (int)below(player, 26), sizeof value);
-    calls(player, "%s, \"%s\", %zu, %d)", xattr_text("setxattr", &on).text, name, size, flags);
+    memset(value, 'a' + (int)below(player, 26), size);
+    size = is_list ? make_access_list(player, value) : size;
+    calls(player, "%s, \"%.60s\", %zu, %d)", xattr_text("setxattr", &on).text, name, size, flags);
     if (on.path == NULL) {
         result = CALL(fs,
                       hf_fsetxattr(fs, on.fd, name, value, size, flags),
@@ -347,7 +390,7 @@ void xattr_set(struct player *player)
 
 void xattr_list(struct player *player)
 {
-    char names[200] = "";
+    char names[700] = "";
     uint64_t sum = 0;
     hf_fs *fs = player->fs;
     const struct xattr_target on = choose_xattr_target(player);
@@ -375,7 +418,7 @@ void xattr_remove(struct player *player)
     const struct xattr_target on = choose_xattr_target(player);
     const char *name = CHOOSE(player, xattr_names);
     long result;
-    calls(player, "%s, \"%s\")", xattr_text("removexattr", &on).text, name);
+    calls(player, "%s, \"%.60s\")", xattr_text("removexattr", &on).text, name);
     if (on.path == NULL) {
         result = CALL(fs, hf_fremovexattr(fs, on.fd, name), fremovexattr(on.fd, name));
     } else if (on.follow) {

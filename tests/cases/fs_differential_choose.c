@@ -9,7 +9,7 @@
  * - fcntl() commands for locks, leases, signals and pipes: here they are -EINVAL, as fs.h says;
  * - flags of open() that Linux ignores: here they are -EINVAL, as fs.h says;
  * - O_DIRECT: what it asks of addresses and sizes is up to the host;
- * - positions in a directory: each pass reads all of it.
+ * - positions in a directory, but for those that a pass came by.
  */
 #include "cases/fs_differential.h"
 

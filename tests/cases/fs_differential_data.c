@@ -321,8 +321,10 @@ void control(struct player *player)
     const int command = CHOOSE(player, commands);
     const int minimum = CHOOSE(player, minimums);
     const int status = CHOOSE(player, flags);
+    const bool is_pipe = is_special(player, fd, "", AT_EMPTY_PATH);
     const int argument = command == F_DUPFD || command == F_DUPFD_CLOEXEC ? minimum
                          : command == F_SETFD                             ? (int)below(player, 4)
+                         : is_pipe                                        ? status | O_NONBLOCK
                                                                           : status;
     calls(player, "fcntl(%d, %d, %d)", fd, command, argument);
     long result = CALL(fs, hf_fcntl(fs, fd, command, argument), fcntl(fd, command, argument));

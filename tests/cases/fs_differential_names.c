@@ -7,13 +7,12 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-/* Opening a pipe or a device is not the filesystem's to do: fs.h says so. The kernel's side leaves
- * it out as well, when its own path leads to one. */
-static bool is_special(struct player *player, int at, const char *path)
+bool is_special(struct player *player, int at, const char *path, int flags)
 {
     struct stat found;
-    long result =
-        CALL(player->fs, hf_fstatat(player->fs, at, path, &found, 0), fstatat(at, path, &found, 0));
+    const long result = CALL(player->fs,
+                             hf_fstatat(player->fs, at, path, &found, flags),
+                             fstatat(at, path, &found, flags));
     return result == 0 && !S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode);
 }
 
@@ -23,12 +22,12 @@ void open_file_at(struct player *player)
     const bool is_plain = below(player, 3) != 0;
     const int at = is_plain ? HF_AT_FDCWD : choose_at(player);
     const char *path = choose_path(player);
-    const int flags = choose_open_flags(player);
+    const int chosen = choose_open_flags(player);
     const mode_t mode = choose_mode(player);
+    const int flags =
+        chosen | ((chosen & O_PATH) == 0 && is_special(player, at, path, 0) ? O_NONBLOCK : 0);
     calls(player, "openat(%d, \"%.60s\", %#o, %#o)", at, path, (unsigned)flags, mode);
-    if ((flags & O_PATH) == 0 && is_special(player, at, path)) {
-        sees(player, " not to be opened");
-    } else if (is_plain) {
+    if (is_plain) {
         sees_result(player, CALL(fs, hf_open(fs, path, flags, mode), open(path, flags, mode)));
     } else {
         sees_result(player,
@@ -58,7 +57,8 @@ void make_node(struct player *player)
     const int at = choose_at(player);
     const char *path = choose_path(player);
     const mode_t mode = CHOOSE(player, types) | choose_mode(player);
-    const dev_t device = S_ISCHR(mode) ? makedev(1, 3) : 0;
+    static const unsigned devices[] = {3, 3, 5, 7, 250}; /* null, zero, full, none */
+    const dev_t device = S_ISCHR(mode) ? makedev(1, CHOOSE(player, devices)) : 0;
     calls(player, "mknodat(%d, \"%.60s\", %#o)", at, path, mode);
     if (S_ISFIFO(mode) && at == HF_AT_FDCWD) {
         sees_result(player, CALL(fs, hf_mkfifo(fs, path, mode), mkfifo(path, mode)));
@@ -143,7 +143,7 @@ void remove_name(struct player *player)
 
 void rename_it(struct player *player)
 {
-    static const unsigned usual[] = {0, 0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE, 3};
+    static const unsigned usual[] = {0, 0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE, 3, 4};
     hf_fs *fs = player->fs;
     const int at = choose_at(player);
     const char *path = choose_path(player);
@@ -152,9 +152,7 @@ void rename_it(struct player *player)
     const unsigned flags = below(player, 40) == 0 ? 1U << below(player, 31) : CHOOSE(player, usual);
     calls(
         player, "renameat2(%d, \"%.60s\", %d, \"%.60s\", %#x)", at, path, new_at, new_path, flags);
-    if (flags == (1U << 2)) {
-        sees(player, " left out"); /* RENAME_WHITEOUT: a device, for overlays */
-    } else if (flags == 0 && at == HF_AT_FDCWD && new_at == HF_AT_FDCWD) {
+    if (flags == 0 && at == HF_AT_FDCWD && new_at == HF_AT_FDCWD) {
         sees_result(player, CALL(fs, hf_rename(fs, path, new_path), rename(path, new_path)));
     } else if (flags == 0) {
         sees_result(player,
@@ -187,46 +185,4 @@ void read_link(struct player *player)
                          readlinkat(at, path, target, size)));
     }
     sees_bytes(player, target, sizeof target);
-}
-
-struct listing {
-    unsigned count;
-    uint64_t sum; /* of names and types, in any order */
-};
-
-static void add_entry(void *context, const char *name, uint64_t ino, unsigned char type)
-{
-    struct listing *listing = context;
-    listing->count++;
-    listing->sum += call_mix_bytes(type, name, strlen(name));
-}
-
-void list_directory(struct player *player)
-{
-    struct listing listing = {0, 0};
-    hf_fs *fs = player->fs;
-    long result;
-    if (below(player, 3) == 0) {
-        const int fd = choose_fd(player);
-        struct stat found;
-        calls(player, "readdir(%d)", fd);
-        result = CALL(fs, hf_fstat(fs, fd, &found), fstat(fd, &found));
-        if (result == 0 && !S_ISDIR(found.st_mode)) {
-            sees(player, " no directory"); /* its offset would be moved to list it */
-            return;
-        }
-        result = call_list(fs, fd, add_entry, &listing);
-    } else {
-        const int flags = O_RDONLY | O_DIRECTORY;
-        const char *path = choose_path(player);
-        calls(player, "readdir(\"%.60s\")", path);
-        const int fd = (int)CALL(fs, hf_open(fs, path, flags, 0), open(path, flags));
-        result = fd;
-        if (fd >= 0) {
-            result = call_list(fs, fd, add_entry, &listing);
-            sees_result(player, CALL(fs, hf_close(fs, fd), close(fd)));
-        }
-    }
-    sees_result(player, result);
-    sees(player, " entries %u sum %016lx", listing.count, (unsigned long)listing.sum);
 }

@@ -17,6 +17,7 @@ const struct operation operations[] = {
     {"fsync", 1, sync_it},
     {"mmap", 1, map},
     {"readdir", 3, list_directory},
+    {"readdir in parts", 2, list_in_parts},
     {"mkdir", 4, make_directory},
     {"mknod", 2, make_node},
     {"symlink", 3, make_symlink},
@@ -39,6 +40,7 @@ const struct operation operations[] = {
     {"setxattr", 3, xattr_set},
     {"listxattr", 1, xattr_list},
     {"removexattr", 1, xattr_remove},
+    {"move", 1, play_move},
     /* The director puts these in, as pairs: see there. */
     {"exit", 0, play_exit},
     {"fork", 0, play_fork},

@@ -14,8 +14,10 @@
 #include "cases/fs_differential.h"
 
 #include <grp.h>
+#include <holdfast/export.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -37,6 +39,12 @@ void play_require(const struct player *player, bool condition, const char *what)
                  strerrordesc_np(errno));
         _exit(1);
     }
+}
+
+static void succeed(const struct player *player, int result, const char *what)
+{
+    errno = -result;
+    play_require(player, result == 0, what);
 }
 
 /* ---- identity ---- */
@@ -80,6 +88,15 @@ static bool is_ours(const struct player *player)
     return player->client != NULL;
 }
 
+/* Of this thread alone, which is all that a child has. The kernel's side has no need of it, and would
+ * not be let link any more what was opened before. */
+static void set_effective(struct player *player, uid_t user)
+{
+    if (player->sequence->unprivileged && is_ours(player)) {
+        play_require(player, syscall(SYS_setresuid, -1, user, -1) == 0, "setresuid in a fork");
+    }
+}
+
 static void join(struct player *player)
 {
     umask(022); /* steps may have left another */
@@ -91,10 +108,9 @@ static void join(struct player *player)
     umask(022);
     if (is_ours(player)) {
         take_identity(player);
-        const int result =
-            fs_world_attach_client(player->world, player->client, player->root, &player->fs);
-        errno = -result;
-        play_require(player, result == 0, "attach");
+        succeed(player,
+                fs_world_attach_client(player->world, player->client, player->root, &player->fs),
+                "attach");
     } else {
         play_require(player, chdir(player->root) == 0, "chdir to the root");
         play_require(player, chroot(".") == 0, "chroot");
@@ -143,15 +159,6 @@ void play_exit(struct player *player)
     player->side->gone[player->number] = true;
 }
 
-/* Of this thread alone, which is all that a child has. The kernel's side has no need of it, and would
- * not be let link any more what was opened before. */
-static void set_effective(struct player *player, uid_t user)
-{
-    if (player->sequence->unprivileged && is_ours(player)) {
-        play_require(player, syscall(SYS_setresuid, -1, user, -1) == 0, "setresuid in a fork");
-    }
-}
-
 void play_fork(struct player *player)
 {
     const uint64_t random = player->dice.state;
@@ -176,6 +183,35 @@ void play_fork(struct player *player)
     }
     player->side->gone[number] = false;
     sees(player, " forked");
+}
+
+void play_move(struct player *player)
+{
+    const bool to_new_client = below(player, 2) == 0;
+    calls(player, "export(), import()%s", to_new_client ? " by a new client" : "");
+    sees(player, " moved");
+    if (!is_ours(player)) {
+        return; /* it makes no difference */
+    }
+    hf_fs *from = player->fs;
+    hf_client *client = hf_client_ref(player->client);
+    set_effective(player, 0); /* as for a fork, and as it may not be let into the root any more */
+    if (to_new_client) {
+        hf_client_unref(client);
+        const char *address = player->world->server.address;
+        succeed(player, hf_client_connect(address, NULL, &client), "connect");
+    }
+    const ssize_t size = hf_export(from, NULL, 0);
+    char *bytes = malloc(size > 0 ? (size_t)size : 1);
+    play_require(player, size > 0 && bytes != NULL, "the size of an export");
+    succeed(player, hf_export(from, bytes, (size_t)size) == size ? 0 : -EIO, "export");
+    succeed(player, fs_world_attach_client(player->world, client, player->root, &player->fs), "attach");
+    succeed(player, hf_import(player->fs, bytes, (size_t)size), "import");
+    free(bytes);
+    hf_fs_detach(from);
+    hf_client_unref(player->client);
+    player->client = client;
+    set_effective(player, NOBODY);
 }
 
 /* ---- acts ---- */
@@ -292,10 +328,10 @@ void play(struct player *player)
 {
     die_in_the_end(player);
     signal(SIGCHLD, SIG_IGN); /* nobody waits for players that were forked */
+    signal(SIGPIPE, SIG_IGN);
     if (player->world != NULL) {
-        const int result = hf_client_connect(player->world->server.address, NULL, &player->client);
-        errno = -result;
-        play_require(player, result == 0, "connect");
+        const char *address = player->world->server.address;
+        succeed(player, hf_client_connect(address, NULL, &player->client), "connect");
     } else {
         move_descriptor(player, &player->base);
         move_descriptor(player, &player->host_root);

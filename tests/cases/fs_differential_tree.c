@@ -176,7 +176,7 @@ static void describe_target(struct description *description, const char *name)
 static void describe_xattrs(struct description *description, const char *path)
 {
     char names[1024];
-    char value[1024];
+    char value[6000];
     uint64_t sum = 0;
     hf_fs *fs = description->fs;
     long size = CALL(
