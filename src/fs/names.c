@@ -35,10 +35,7 @@ static int check_type(const struct inode *inode, int flags, bool must_be_directo
     if (inode->type == S_IFREG || (flags & O_PATH) != 0) {
         return 0;
     }
-    if (inode->type == S_IFLNK) {
-        return -ELOOP;
-    }
-    return inode->type == S_IFSOCK ? -ENXIO : 0;
+    return inode->type == S_IFLNK ? -ELOOP : 0; /* what is special the host opens or refuses */
 }
 
 /* It may be opened so but for its mount. What the permissions forbid is found first, unless the

@@ -230,8 +230,16 @@ static int rename_held(struct renaming *renaming)
                                   renaming->flags);
     if (result == 0) {
         update_caches(renaming);
-    } else if (target_is_removed) {
+        return 0;
+    }
+    if (target_is_removed) {
         inode_not_removed(target);
+    }
+    if ((renaming->flags & RENAME_WHITEOUT) != 0) {
+        /* ext4 puts the whiteout there first, and back: that moves times. */
+        inode_attributes_changed(from);
+        inode_attributes_changed(to);
+        inode_attributes_changed(renaming->source);
     }
     return result;
 }

@@ -278,12 +278,38 @@ static void act_go_up(struct fs_world *world, void *argument)
     CHECK_EQUAL(hf_chmod(fs, "/c", 0755), 0);
 }
 
+/* That it cannot be opened at all comes after what it may be opened for. */
+static void act_open_socket(struct fs_world *world, void *argument)
+{
+    lose_privileges(world);
+    CHECK_EQUAL(hf_mknod(world->fs, "s", S_IFSOCK | 0400, 0), 0);
+    CHECK_EQUAL(hf_open(world->fs, "s", O_RDWR, 0), -EACCES);
+    CHECK_EQUAL(hf_open(world->fs, "s", O_RDONLY, 0), -ENXIO);
+}
+
 static void play(fs_world_act *act)
 {
     struct fs_world world;
     fs_world_init(&world);
     fs_world_play(&world, act, NULL);
     fs_world_deinit(&world);
+}
+
+/* Some hosts put the whiteout there before they find out, which moves times. */
+static void act_fail_to_leave_whiteout(struct fs_world *world, void *argument)
+{
+    struct stat ours;
+    struct stat theirs;
+    CHECK_EQUAL(hf_mkdir(world->fs, "a", 0755), 0);
+    CHECK_EQUAL(hf_mkdir(world->fs, "b", 0755), 0);
+    CHECK_EQUAL(hf_mkdir(world->fs, "b/c", 0755), 0);
+    CHECK_EQUAL(hf_stat(world->fs, "/", &ours), 0);
+    CHECK_EQUAL(hf_renameat2(world->fs, HF_AT_FDCWD, "a", HF_AT_FDCWD, "b", RENAME_WHITEOUT),
+                -ENOTEMPTY);
+    CHECK_EQUAL(hf_stat(world->fs, "/", &ours), 0);
+    CHECK_EQUAL(stat(world->root, &theirs), 0);
+    CHECK_EQUAL(ours.st_mtim.tv_nsec, theirs.st_mtim.tv_nsec);
+    CHECK_EQUAL(ours.st_ctim.tv_nsec, theirs.st_ctim.tv_nsec);
 }
 
 static void test_a_default_list_takes_the_place_of_the_umask(void **state)
@@ -301,9 +327,19 @@ static void test_whiteouts(void **state)
     play(act_leave_whiteouts);
 }
 
+static void test_times_after_a_whiteout_that_failed(void **state)
+{
+    play(act_fail_to_leave_whiteout);
+}
+
 static void test_going_up_takes_no_permission_above(void **state)
 {
     play(act_go_up);
+}
+
+static void test_a_socket_that_may_not_be_written(void **state)
+{
+    play(act_open_socket);
 }
 
 int main(void)
@@ -313,7 +349,9 @@ int main(void)
         cmocka_unit_test(test_a_default_list_takes_the_place_of_the_umask),
         cmocka_unit_test(test_a_list_sets_the_mode_and_a_mode_the_list),
         cmocka_unit_test(test_whiteouts),
+        cmocka_unit_test(test_times_after_a_whiteout_that_failed),
         cmocka_unit_test(test_going_up_takes_no_permission_above),
+        cmocka_unit_test(test_a_socket_that_may_not_be_written),
     };
     return cmocka_run_group_tests_name("fs access", tests, NULL, NULL);
 }
