@@ -77,6 +77,7 @@ static void give_identity_back(struct player *player)
     if (player->sequence->unprivileged) {
         play_require(player, setresuid(0, 0, 0) == 0, "setresuid back");
         play_require(player, setresgid(0, 0, 0) == 0, "setresgid back");
+        play_require(player, setgroups(0, NULL) == 0, "setgroups back");
         die_in_the_end(player);
     }
 }

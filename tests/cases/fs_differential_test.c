@@ -9,6 +9,7 @@
  *   --count N        how many, from there on; 1 with --seed, else 1,000
  *   --steps N        in each; 0 for 20 to 60, which is what there is without
  *   --processes N    1 to 3, which share the tree and fork each other; 1
+ *   --cpu N          all on one processor, which takes less of it; N counts round and round
  *   --folder PATH    where to make the files: on tmpfs or on the disk; in memory
  *   --plant          let the kernel's side lie, to see that it is found and made short
  *
@@ -100,6 +101,25 @@ static bool get_root(void)
     return mapped;
 }
 
+/* Return: false when it cannot be. */
+static bool stay_on_cpu(unsigned long number)
+{
+    cpu_set_t all;
+    cpu_set_t one;
+    if (sched_getaffinity(0, sizeof all, &all) < 0) {
+        return false;
+    }
+    number %= (unsigned long)CPU_COUNT(&all);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &all) && number-- == 0) {
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            return sched_setaffinity(0, sizeof one, &one) == 0;
+        }
+    }
+    return false;
+}
+
 static bool parse(int argc, char **argv)
 {
     static const struct option known[] = {
@@ -107,6 +127,7 @@ static bool parse(int argc, char **argv)
         {"count", required_argument, NULL, 'c'},
         {"steps", required_argument, NULL, 'n'},
         {"processes", required_argument, NULL, 'p'},
+        {"cpu", required_argument, NULL, 'u'},
         {"folder", required_argument, NULL, 'f'},
         {"plant", no_argument, NULL, 'l'},
         {NULL, 0, NULL, 0},
@@ -125,6 +146,10 @@ static bool parse(int argc, char **argv)
             options.steps = strtoul(optarg, NULL, 10);
         } else if (option == 'p') {
             options.processes = (int)strtol(optarg, NULL, 10);
+        } else if (option == 'u') {
+            if (!stay_on_cpu(strtoul(optarg, NULL, 10))) {
+                return false;
+            }
         } else if (option == 'f') {
             options.parent = optarg;
         } else if (option == 'l') {
