@@ -197,16 +197,19 @@ void play_move(struct player *player)
     hf_fs *from = player->fs;
     hf_client *client = hf_client_ref(player->client);
     set_effective(player, 0); /* as for a fork, and as it may not be let into the root any more */
-    if (to_new_client) {
-        hf_client_unref(client);
-        const char *address = player->world->server.address;
-        succeed(player, hf_client_connect(address, NULL, &client), "connect");
-    }
     const ssize_t size = hf_export(from, NULL, 0);
     char *bytes = malloc(size > 0 ? (size_t)size : 1);
     play_require(player, size > 0 && bytes != NULL, "the size of an export");
     succeed(player, hf_export(from, bytes, (size_t)size) == size ? 0 : -EIO, "export");
-    succeed(player, fs_world_attach_client(player->world, client, player->root, &player->fs), "attach");
+    if (to_new_client) {
+        hf_client_unref(client);
+        const char *address = player->world->server.address;
+        succeed(player, hf_client_connect(address, NULL, &client), "connect");
+    } else {
+        from = hf_fs_detach(from); /* a client has but one */
+    }
+    succeed(
+        player, fs_world_attach_client(player->world, client, player->root, &player->fs), "attach");
     succeed(player, hf_import(player->fs, bytes, (size_t)size), "import");
     free(bytes);
     hf_fs_detach(from);

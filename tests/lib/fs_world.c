@@ -49,7 +49,8 @@ void fs_world_deinit(struct fs_world *world)
     test_server_deinit(&world->server);
 }
 
-int fs_world_attach_client(const struct fs_world *world, hf_client *client, const char *root, hf_fs **out)
+int fs_world_attach_client(const struct fs_world *world, hf_client *client, const char *root,
+                           hf_fs **out)
 {
     hf_fs_config config = HF_FS_CONFIG_INIT;
     config.root = root;
