@@ -40,6 +40,7 @@ struct sequence {
     int players;
     bool unprivileged; /* as nobody, else as who runs the test */
     bool watched;      /* which times each step moves is compared too */
+    bool checked;      /* ours asks the host each time, with external=check */
     bool planted;      /* the kernel's side lies in one operation */
     size_t count;
     struct step *steps;

@@ -93,6 +93,7 @@ static void make_sequence(struct stage *stage, uint64_t seed)
     sequence->players = more == 0 ? 1 : 2 + (int)dice_below(&dice, more);
     sequence->unprivileged = dice_percent(&dice, 75) && stage->can_be_nobody;
     sequence->watched = dice_percent(&dice, 50) && stage->has_fine_times;
+    sequence->checked = dice_percent(&dice, 10);
     sequence->planted = stage->options.planted;
     const size_t wanted = stage->options.steps != 0
                               ? stage->options.steps
@@ -343,10 +344,11 @@ static void show(const struct stage *stage)
 {
     const struct sequence *sequence = stage->sequence;
     struct pair pairs[PAIRS];
-    print_message("# seed %lu, as %s%s, %zu steps:\n",
+    print_message("# seed %lu, as %s%s%s, %zu steps:\n",
                   (unsigned long)sequence->seed,
                   sequence->unprivileged ? "nobody" : "who runs this",
                   sequence->watched ? ", with times" : "",
+                  sequence->checked ? ", checked" : "",
                   sequence->count);
     show_steps(stage);
     set_pairs(stage, pairs);

@@ -98,6 +98,15 @@ static void set_effective(struct player *player, uid_t user)
     }
 }
 
+static void attach(struct player *player)
+{
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    config.root = player->root;
+    config.external = player->sequence->checked ? HF_EXTERNAL_CHECK : HF_EXTERNAL_NEVER;
+    const int result = fs_world_attach_client(player->world, player->client, &config, &player->fs);
+    succeed(player, result, "attach");
+}
+
 static void join(struct player *player)
 {
     umask(022); /* steps may have left another */
@@ -109,9 +118,7 @@ static void join(struct player *player)
     umask(022);
     if (is_ours(player)) {
         take_identity(player);
-        succeed(player,
-                fs_world_attach_client(player->world, player->client, player->root, &player->fs),
-                "attach");
+        attach(player);
     } else {
         play_require(player, chdir(player->root) == 0, "chdir to the root");
         play_require(player, chroot(".") == 0, "chroot");
@@ -208,13 +215,12 @@ void play_move(struct player *player)
     } else {
         from = hf_fs_detach(from); /* a client has but one */
     }
-    succeed(
-        player, fs_world_attach_client(player->world, client, player->root, &player->fs), "attach");
+    hf_client_unref(player->client);
+    player->client = client;
+    attach(player);
     succeed(player, hf_import(player->fs, bytes, (size_t)size), "import");
     free(bytes);
     hf_fs_detach(from);
-    hf_client_unref(player->client);
-    player->client = client;
     set_effective(player, NOBODY);
 }
 

@@ -49,11 +49,10 @@ void fs_world_deinit(struct fs_world *world)
     test_server_deinit(&world->server);
 }
 
-int fs_world_attach_client(const struct fs_world *world, hf_client *client, const char *root,
-                           hf_fs **out)
+int fs_world_attach_client(const struct fs_world *world, hf_client *client,
+                           const hf_fs_config *wanted, hf_fs **out)
 {
-    hf_fs_config config = HF_FS_CONFIG_INIT;
-    config.root = root;
+    hf_fs_config config = *wanted;
     config.cache_bytes = world->small_caches ? 1 : world->cache_bytes;
     if (!world->small_caches) {
         return hf_fs_attach(client, &config, out);
@@ -70,8 +69,10 @@ int fs_world_attach_client(const struct fs_world *world, hf_client *client, cons
 
 void fs_world_join(struct fs_world *world)
 {
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    config.root = world->root;
     CHECK_EQUAL(hf_client_connect(world->server.address, NULL, &world->client), 0);
-    CHECK_EQUAL(fs_world_attach_client(world, world->client, world->root, &world->fs), 0);
+    CHECK_EQUAL(fs_world_attach_client(world, world->client, &config, &world->fs), 0);
 }
 
 hf_fs *fs_world_attach(struct fs_world *world, const hf_fs_config *config)

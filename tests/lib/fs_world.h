@@ -49,8 +49,8 @@ void fs_world_init_in(struct fs_world *world, const char *parent);
 void fs_world_deinit(struct fs_world *world);
 
 /* As hf_fs_attach(), with caches as @world wants them. */
-int fs_world_attach_client(const struct fs_world *world, hf_client *client, const char *root,
-                           hf_fs **out);
+int fs_world_attach_client(const struct fs_world *world, hf_client *client,
+                           const hf_fs_config *config, hf_fs **out);
 
 /* Connect and attach, in this process. */
 void fs_world_join(struct fs_world *world);
