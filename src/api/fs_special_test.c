@@ -149,6 +149,9 @@ static void test_a_pipe_answers_as_the_kernels(void **state)
     assert_string_equal(ours_buffer, "abcd");
     SAME(hf_write(fs, reader, "x", 1), write(theirs_reader, "x", 1));
     SAME(hf_read(world->fs[1], writer, ours_buffer, 1), read(theirs_writer, theirs_buffer, 1));
+    SAME(hf_pread(world->fs[1], writer, ours_buffer, 1, 0),
+         pread(theirs_writer, ours_buffer, 1, 0));
+    SAME(hf_pwrite(fs, reader, "x", 1, 0), pwrite(theirs_reader, "x", 1, 0));
     assert_int_equal(hf_close(world->fs[1], writer), 0);
     assert_int_equal(close(theirs_writer), 0);
     SAME(hf_read(fs, reader, ours_buffer, 8), read(theirs_reader, theirs_buffer, 8));

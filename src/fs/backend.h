@@ -13,6 +13,7 @@
 #define HF_FS_BACKEND_H
 
 #include <holdfast/sync.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -143,6 +144,10 @@ struct backend_ops {
      * outside of @root. The caller owes forget(). */
     int (*parent)(struct backend *backend, intptr_t directory, intptr_t root, intptr_t *node,
                   struct stat *attributes);
+    /* Which entry of @ancestor leads down to @directory, without any permission to search what lies
+     * between. Return: 0; -ENOENT when none does; -EACCES when that is not to be had. */
+    int (*way_down)(struct backend *backend, intptr_t ancestor, intptr_t directory,
+                    char name[NAME_MAX + 1]);
     /* A file of any type but a directory or a symbolic link. */
     int (*make_node)(struct backend *backend, intptr_t directory, const char *name, mode_t mode,
                      dev_t device);

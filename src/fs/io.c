@@ -157,7 +157,8 @@ static ssize_t write_and_move(struct open_file *file, const struct io_data *data
 
 /* ---- at a place ---- */
 
-/* In place of an offset: the open file's own. What is special knows it too. */
+/* In place of an offset: the open file's own. What is special knows it too, and is the host's to
+ * judge: that it has no places comes before what it is open for. */
 #define AT_OFFSET ((off_t)-1)
 
 /* At @at, or at the open file's offset, which moves. */
@@ -168,14 +169,14 @@ static ssize_t read_file(struct hf_fs *fs, int fd, const struct io_data *data, o
         return -EBADF;
     }
     ssize_t result = 0;
-    if (!open_file_is_for(file, O_RDONLY)) {
-        result = -EBADF;
-    } else if (!data->is_vectors && file->inode->type == S_IFDIR) {
-        result = at == AT_OFFSET || fits_behind(at, data) ? -EISDIR : -EINVAL;
-    } else if (open_file_is_special(file)) {
+    if (open_file_is_special(file)) {
         const struct iovec vector = {.iov_base = data->to, .iov_len = data->size};
         result = data->is_vectors ? special_read(fs, fd, file, data->vectors, data->count, at)
                                   : special_read(fs, fd, file, &vector, 1, at);
+    } else if (!open_file_is_for(file, O_RDONLY)) {
+        result = -EBADF;
+    } else if (!data->is_vectors && file->inode->type == S_IFDIR) {
+        result = at == AT_OFFSET || fits_behind(at, data) ? -EISDIR : -EINVAL;
     } else if (!is_empty(data)) {
         result = at == AT_OFFSET ? read_and_move(file, data) : read_data(file, data, at);
     }
@@ -197,12 +198,12 @@ static ssize_t write_file(struct hf_fs *fs, int fd, const struct io_data *data, 
         return -EBADF;
     }
     ssize_t result = 0;
-    if (!open_file_is_for(file, O_WRONLY)) {
-        result = -EBADF;
-    } else if (open_file_is_special(file)) {
+    if (open_file_is_special(file)) {
         const struct iovec vector = {.iov_base = data->to, .iov_len = data->size};
         result = data->is_vectors ? special_write(fs, fd, file, data->vectors, data->count, at)
                                   : special_write(fs, fd, file, &vector, 1, at);
+    } else if (!open_file_is_for(file, O_WRONLY)) {
+        result = -EBADF;
     } else if (!is_empty(data)) {
         result = at == AT_OFFSET ? write_and_move(file, data) : write_in_place(file, data, at);
     }

@@ -515,6 +515,13 @@ static int check_below(struct inode *directory, struct inode *root)
     while (result == 0 && directory != root) {
         struct inode *parent;
         result = inode_parent(directory, root, &parent);
+        if (result == -EACCES) { /* to search what is above takes more than `..` does */
+            char name[NAME_MAX + 1];
+            struct backend *backend = root->backend;
+            result =
+                backend->ops->way_down(backend, root->backend_node, directory->backend_node, name);
+            break;
+        }
         if (result == 0) {
             inode_unref(directory);
             directory = parent;

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Inside this file: begin again, with the rename handle. */
 #define NEEDS_RENAME_HANDLE 1
@@ -34,6 +35,28 @@ struct renaming {
 
 /* ---- ancestors ---- */
 
+/* As find_way_down(), for a @directory that may not be searched, so that `..` is no way up. */
+static int ask_for_way_down(struct inode *ancestor, struct inode *directory, struct inode **below)
+{
+    struct backend *backend = ancestor->backend;
+    char name[NAME_MAX + 1];
+    int result =
+        backend->ops->way_down(backend, ancestor->backend_node, directory->backend_node, name);
+    if (result < 0) {
+        return result == -ENOENT ? 0 : result;
+    }
+    result = inode_acquire(ancestor, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    result = inode_lookup(ancestor, name, strlen(name), below);
+    int released = inode_release(ancestor);
+    if (result == 0 && released < 0) {
+        *below = inode_unref(*below);
+    }
+    return result < 0 ? result : released;
+}
+
 /* If @ancestor is above @directory in the mount with that @root, *below is its entry on the way
  * down, with a reference. */
 static int find_way_down(struct inode *root, struct inode *ancestor, struct inode *directory,
@@ -45,6 +68,10 @@ static int find_way_down(struct inode *root, struct inode *ancestor, struct inod
     inode_ref(directory);
     while (directory != root) {
         result = inode_parent(directory, root, &parent);
+        if (result == -EACCES) {
+            result = ask_for_way_down(ancestor, directory, below);
+            break;
+        }
         if (result < 0) {
             break;
         }

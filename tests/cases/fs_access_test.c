@@ -275,7 +275,15 @@ static void act_go_up(struct fs_world *world, void *argument)
     CHECK_EQUAL(hf_rename(fs, "/c", "e/c"), -EINVAL);
     CHECK_EQUAL(hf_rename(fs, "/a", "e/a"), 0);
     CHECK_EQUAL(hf_stat(fs, "e/a", &found), 0);
+    CHECK_EQUAL(hf_chdir(fs, "e"), 0);
+    CHECK_EQUAL(hf_chmod(fs, "..", 0600), 0); /* one more on the way */
+    CHECK_EQUAL(hf_stat(fs, "..", &found), 0);
+    CHECK_EQUAL(found.st_ino, here.st_ino);
+    CHECK_EQUAL(hf_rename(fs, "/c", "c"), -EINVAL);
+    CHECK_EQUAL(hf_rename(fs, "a", "/c"), -ENOTEMPTY);
+    CHECK_EQUAL(hf_rename(fs, "a", "/a"), 0);
     CHECK_EQUAL(hf_chmod(fs, "/c", 0755), 0);
+    CHECK_EQUAL(hf_chmod(fs, "/c/b", 0755), 0);
 }
 
 /* That it cannot be opened at all comes after what it may be opened for. */

@@ -226,6 +226,7 @@ static const struct backend_ops direct_ops = {
     .list_xattrs = direct_list_xattrs,
     .remove_xattr = direct_remove_xattr,
     .parent = direct_parent,
+    .way_down = direct_way_down,
     .make_node = direct_make_node,
     .make_symlink = direct_make_symlink,
     .link = direct_link,

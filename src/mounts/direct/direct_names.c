@@ -33,42 +33,14 @@ static bool is_same(const struct stat *one, const struct stat *other)
     return one->st_ino == other->st_ino && one->st_dev == other->st_dev;
 }
 
-/* For a directory that may not be searched, so that `..` in it cannot be looked up: by the path, and
- * what that leads to is not believed before @directory is found in it. Return: a descriptor, or
- * -EACCES. */
-static int open_parent_by_path(int directory)
-{
-    char path[PATH_MAX];
-    struct stat found;
-    struct stat attributes;
-    if (path_of(directory, path) < 0) {
-        return -EACCES;
-    }
-    char *name = strrchr(path, '/');
-    if (name == NULL || name == path) {
-        return -EACCES;
-    }
-    *name++ = '\0';
-    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return -EACCES;
-    }
-    if (fstatat(fd, name, &found, AT_SYMLINK_NOFOLLOW) < 0 || fstat(directory, &attributes) < 0 ||
-        !is_same(&found, &attributes)) {
-        close(fd);
-        return -EACCES;
-    }
-    return fd;
-}
-
 /* Return: a descriptor of what is above @directory, or a negative errno. */
 static int open_parent(int directory, struct stat *attributes)
 {
     int fd = openat(directory, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
-        fd = errno == EACCES ? open_parent_by_path(directory) : -errno;
+        return -errno;
     }
-    if (fd >= 0 && fstat(fd, attributes) < 0) {
+    if (fstat(fd, attributes) < 0) {
         int error = errno;
         close(fd);
         return -error;
@@ -76,16 +48,26 @@ static int open_parent(int directory, struct stat *attributes)
     return fd;
 }
 
-/* Does the path of @directory begin with that of @root? */
-static bool is_path_below(int root, int directory)
+int direct_way_down(struct backend *backend, intptr_t ancestor, intptr_t directory,
+                    char name[NAME_MAX + 1])
 {
     char top[PATH_MAX];
     char path[PATH_MAX];
-    if (path_of(root, top) < 0 || path_of(directory, path) < 0) {
-        return false;
+    if (path_of((int)ancestor, top) < 0 || path_of((int)directory, path) < 0) {
+        return -EACCES;
     }
     const size_t length = strcmp(top, "/") == 0 ? 0 : strlen(top);
-    return strncmp(path, top, length) == 0 && (path[length] == '/' || path[length] == '\0');
+    if (strncmp(path, top, length) != 0 || path[length] != '/') {
+        return -ENOENT;
+    }
+    const char *first = path + length + 1;
+    const size_t size = strcspn(first, "/");
+    if (size == 0 || size > NAME_MAX) {
+        return -ENOENT;
+    }
+    memcpy(name, first, size);
+    name[size] = '\0';
+    return 0;
 }
 
 /* Go up from @directory, which has @attributes, until the root is met. Return: 0; -ENOENT when
@@ -107,8 +89,9 @@ static int check_below_root(int root, int directory, const struct stat *attribut
             close(fd);
         }
         fd = parent;
-        if (fd == -EACCES) {
-            return is_path_below(root, directory) ? 0 : -EACCES;
+        if (fd == -EACCES) { /* to search what is above takes more than `..` does */
+            char name[NAME_MAX + 1];
+            return direct_way_down(NULL, root, directory, name) < 0 ? -EACCES : 0;
         }
         if (fd < 0) {
             return fd;

@@ -53,6 +53,8 @@ int direct_remove_xattr(struct backend *backend, intptr_t node, const char *name
 /* direct_names.c */
 int direct_parent(struct backend *backend, intptr_t directory, intptr_t root, intptr_t *node,
                   struct stat *attributes);
+int direct_way_down(struct backend *backend, intptr_t ancestor, intptr_t directory,
+                    char name[NAME_MAX + 1]);
 int direct_make_directory(struct backend *backend, intptr_t directory, const char *name,
                           mode_t mode);
 int direct_make_node(struct backend *backend, intptr_t directory, const char *name, mode_t mode,
