@@ -123,16 +123,15 @@ static bool is_held_directory(const struct renaming *renaming, const struct inod
     return inode == renaming->from.directory || inode == renaming->to.directory;
 }
 
-/* Slashes are behind the name of something that is no directory. In a directory that was
- * removed the kernel does not get that far. */
-static int not_a_directory(const struct renaming *renaming)
+/* It cannot be done, with @error. In a directory that was removed the kernel does not get that far. */
+static int refuse(const struct renaming *renaming, int error)
 {
     struct stat attributes;
     int result = inode_get_attributes(renaming->to.directory, &attributes);
     if (result < 0) {
         return result;
     }
-    return attributes.st_nlink == 0 ? -ENOENT : -ENOTDIR;
+    return attributes.st_nlink == 0 ? -ENOENT : error;
 }
 
 /* In the order in which the kernel finds them. */
@@ -152,10 +151,10 @@ static int check_names(const struct renaming *renaming)
     }
     if (!source_is_directory &&
         (renaming->from.must_be_directory || (!exchange && renaming->to.must_be_directory))) {
-        return not_a_directory(renaming);
+        return refuse(renaming, -ENOTDIR); /* slashes behind the name */
     }
     if (renaming->source == renaming->from_trap) {
-        return -EINVAL;
+        return refuse(renaming, -EINVAL);
     }
     if (renaming->target != NULL && renaming->target == renaming->to_trap) {
         return exchange ? -EINVAL : -ENOTEMPTY;

@@ -284,6 +284,9 @@ static void act_go_up(struct fs_world *world, void *argument)
     CHECK_EQUAL(hf_rename(fs, "a", "/a"), 0);
     CHECK_EQUAL(hf_chmod(fs, "/c", 0755), 0);
     CHECK_EQUAL(hf_chmod(fs, "/c/b", 0755), 0);
+    /* That nothing can be put into a directory that was removed comes before all that. */
+    CHECK_EQUAL(hf_rmdir(fs, "/c/b/e"), 0);
+    CHECK_EQUAL(hf_rename(fs, "/c", "c"), -ENOENT);
 }
 
 /* That it cannot be opened at all comes after what it may be opened for. */

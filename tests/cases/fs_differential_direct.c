@@ -216,10 +216,11 @@ static bool wait_until_done(struct stage *stage, int i)
         if (slice.tv_sec > end.tv_sec) {
             snprintf(stage->trouble,
                      sizeof stage->trouble,
-                     "%s hang in act %zu, with %d players",
+                     "%s hang in act %zu, with %d players %s",
                      i == OURS ? "ours" : "the kernel's",
                      stage->sides[i]->act,
-                     stage->sequence->players);
+                     stage->sequence->players,
+                     stage->sides[i]->error); /* of one that was forked */
             return false;
         }
     }

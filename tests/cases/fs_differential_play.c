@@ -207,13 +207,15 @@ void play_move(struct player *player)
     const ssize_t size = hf_export(from, NULL, 0);
     char *bytes = malloc(size > 0 ? (size_t)size : 1);
     play_require(player, size > 0 && bytes != NULL, "the size of an export");
-    succeed(player, hf_export(from, bytes, (size_t)size) == size ? 0 : -EIO, "export");
+    const ssize_t result = hf_export(from, bytes, (size_t)size);
+    succeed(player, result == size ? 0 : (int)result, "export");
     if (to_new_client) {
         hf_client_unref(client);
         const char *address = player->world->server.address;
         succeed(player, hf_client_connect(address, NULL, &client), "connect");
-    } else {
-        from = hf_fs_detach(from); /* a client has but one */
+    }
+    if (!to_new_client || player->world->small_caches) {
+        from = hf_fs_detach(from); /* a client has but one, and small caches few descriptors */
     }
     hf_client_unref(player->client);
     player->client = client;
