@@ -259,6 +259,9 @@ static void act_use_unnamed(struct fs_world *world, void *argument)
     CHECK_EQUAL(attributes.st_nlink, 0);
     CHECK_EQUAL(attributes.st_size, 13);
     CHECK_EQUAL(attributes.st_mode, S_IFREG | 0600);
+    int never = hf_open(fs, "/", O_TMPFILE | O_EXCL | O_RDWR, 0600);
+    CHECK(never >= 0);
+    CHECK_EQUAL(hf_linkat(fs, never, "", HF_AT_FDCWD, "named", AT_EMPTY_PATH), -ENOENT);
     CHECK_EQUAL(hf_open(fs, "missing", O_TMPFILE | O_RDWR, 0600), -ENOENT);
     CHECK_EQUAL(hf_close(fs, make_digits(fs, "file")), 0);
     CHECK_EQUAL(hf_open(fs, "file", O_TMPFILE | O_RDWR, 0600), -ENOTDIR);
