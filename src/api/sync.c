@@ -249,7 +249,8 @@ int hf_sync_publish(hf_sync *handle)
 
 uint64_t hf_sync_epoch(const hf_sync *handle)
 {
-    return handle->hold.epoch;
+    /* Asked without the handle too: then it may just be moving. */
+    return atomic_load_explicit(&handle->hold.epoch, memory_order_relaxed);
 }
 
 hf_id hf_sync_id(const hf_sync *handle)

@@ -330,7 +330,7 @@ bool inode_is_private(struct inode *inode, struct inode *directory)
     const uint64_t references = atomic_load_explicit(&inode->references, memory_order_acquire);
     const uint64_t grant = atomic_load_explicit(&inode->born_with, memory_order_relaxed);
     pthread_mutex_unlock(&inode->fs->inodes_mutex);
-    return grant == client_grant(directory->handle) && !is_pinned(inode) &&
+    return grant == client_grant(directory->handle) &&
            (references & INODE_REFERENCES) == INODE_USER + INODE_ENTRY;
 }
 

@@ -208,7 +208,7 @@ static inline bool inode_is(const struct inode *inode, const struct stat *attrib
            inode->type == (attributes->st_mode & S_IFMT);
 }
 
-/* The caller holds it EXCLUSIVE and it is open as @file: its size. */
+/* The caller holds it EXCLUSIVE, it is open as @file, and is not checked: its size. */
 int inode_get_size(struct inode *inode, intptr_t file, off_t *size);
 
 /* The caller holds it EXCLUSIVE and changed attributes, but not the size. */

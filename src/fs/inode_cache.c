@@ -157,7 +157,7 @@ int inode_get_attributes_of_file(struct inode *inode, intptr_t file, struct stat
 int inode_get_size(struct inode *inode, intptr_t file, off_t *size)
 {
     struct stat attributes;
-    if (inode->size_epoch == hf_sync_epoch(inode->handle) && !inode_is_checked(inode)) {
+    if (inode->size_epoch == hf_sync_epoch(inode->handle)) {
         *size = inode->size;
         return 0;
     }

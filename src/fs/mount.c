@@ -350,13 +350,11 @@ int mounts_hold(struct hf_fs *fs, hf_mode mode)
     if (result < 0) {
         return result;
     }
-    /* What is changed is the value itself: another object of this process may have changed it. */
-    const bool always = mode == HF_EXCLUSIVE;
-    if (!always && is_loaded(fs)) {
+    if (is_loaded(fs)) {
         return 0;
     }
     pthread_mutex_lock(&mounts->mutex);
-    result = !always && is_loaded(fs) ? 0 : load(fs);
+    result = is_loaded(fs) ? 0 : load(fs);
     pthread_mutex_unlock(&mounts->mutex);
     if (result < 0) {
         hf_sync_release(mounts->handle);

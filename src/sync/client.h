@@ -79,7 +79,7 @@ struct sync_hold {
     struct id_map_node node;       /* the handle's identifier */
     uint64_t grant;                /* 0: the server has nothing of ours */
     uint64_t version;              /* the last one known here; 0: none */
-    uint64_t epoch;                /* moves when another client may have changed things */
+    _Atomic uint64_t epoch;        /* moves when another client may have changed things */
     struct list waiters;           /* first come, first served */
     struct sync_waiter *requester; /* the waiter the outstanding ACQUIRE is for, if it waits */
     uint32_t seq;                  /* of the outstanding ACQUIRE */

@@ -13,7 +13,7 @@ void sync_hold_init(struct sync_hold *hold, hf_id id, bool lock_only)
     atomic_init(&hold->word, 0);
     hold->node.id = id;
     hold->lock_only = lock_only;
-    hold->epoch = 1;
+    atomic_init(&hold->epoch, 1);
     hold->recalled_to = HF_EXCLUSIVE;
     list_init(&hold->waiters);
 }

@@ -80,7 +80,13 @@ static void act_use_bad_descriptors(struct fs_world *world, void *argument)
         CHECK_EQUAL(hf_fcntl(fs, bad[i], F_DUPFD, 0), -EBADF);
     }
     int fd = make_digits(fs, "file");
+    CHECK_EQUAL(hf_fcntl(fs, fd, F_SETFD, FD_CLOEXEC), 0);
     CHECK_EQUAL(hf_dup2(fs, fd, fd), fd);
+    CHECK_EQUAL(hf_fcntl(fs, fd, F_GETFD), FD_CLOEXEC);
+    CHECK_EQUAL(hf_dup3(fs, fd, 9, O_CLOEXEC), 9);
+    CHECK_EQUAL(hf_fcntl(fs, 9, F_GETFD), FD_CLOEXEC);
+    CHECK_EQUAL(hf_dup2(fs, fd, 9), 9);
+    CHECK_EQUAL(hf_fcntl(fs, 9, F_GETFD), 0);
     CHECK_EQUAL(hf_dup3(fs, fd, fd, 0), -EINVAL);
     CHECK_EQUAL(hf_dup3(fs, fd, 9, O_APPEND), -EINVAL);
     CHECK_EQUAL(hf_dup2(fs, fd, -1), -EBADF);
@@ -253,6 +259,9 @@ static void act_use_unnamed(struct fs_world *world, void *argument)
     CHECK_EQUAL(attributes.st_nlink, 0);
     CHECK_EQUAL(attributes.st_size, 13);
     CHECK_EQUAL(attributes.st_mode, S_IFREG | 0600);
+    int never = hf_open(fs, "/", O_TMPFILE | O_EXCL | O_RDWR, 0600);
+    CHECK(never >= 0);
+    CHECK_EQUAL(hf_linkat(fs, never, "", HF_AT_FDCWD, "named", AT_EMPTY_PATH), -ENOENT);
     CHECK_EQUAL(hf_open(fs, "missing", O_TMPFILE | O_RDWR, 0600), -ENOENT);
     CHECK_EQUAL(hf_close(fs, make_digits(fs, "file")), 0);
     CHECK_EQUAL(hf_open(fs, "file", O_TMPFILE | O_RDWR, 0600), -ENOTDIR);
@@ -495,6 +504,93 @@ static void test_files_that_others_change(void **state)
     play(act_check);
 }
 
+/* ---- where an append goes ---- */
+
+static void write_in_the_middle(hf_fs *fs, int fd, int from)
+{
+    CHECK_EQUAL(hf_fcntl(fs, fd, F_SETFL, 0), 0);
+    CHECK_EQUAL(hf_pwrite(fs, fd, "x", 1, 2), 1);
+    CHECK_EQUAL(hf_fcntl(fs, fd, F_SETFL, O_APPEND), 0);
+}
+
+static void make_longer(hf_fs *fs, int fd, int from)
+{
+    CHECK_EQUAL(hf_ftruncate(fs, fd, 50), 0);
+}
+
+static void make_shorter(hf_fs *fs, int fd, int from)
+{
+    CHECK_EQUAL(hf_truncate(fs, "log", 5), 0);
+}
+
+static void empty_it(hf_fs *fs, int fd, int from)
+{
+    CHECK_EQUAL(hf_close(fs, hf_open(fs, "log", O_WRONLY | O_TRUNC, 0)), 0);
+}
+
+static void allocate_space(hf_fs *fs, int fd, int from)
+{
+    CHECK_EQUAL(hf_fallocate(fs, fd, 0, 0, 100), 0);
+}
+
+static void copy_to_offset(hf_fs *fs, int fd, int from)
+{
+    off_t from_offset = 0, to_offset = 200;
+    int to = hf_open(fs, "log", O_WRONLY, 0);
+    CHECK_EQUAL(hf_copy_file_range(fs, from, &from_offset, to, &to_offset, 10, 0), 10);
+    CHECK_EQUAL(hf_close(fs, to), 0);
+}
+
+/* The copy is made, and then the host cannot say how far it came. */
+static void copy_and_fail(hf_fs *fs, int fd, int from)
+{
+    off_t from_offset = 0;
+    off_t *to_offset = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK((void *)to_offset != MAP_FAILED);
+    *to_offset = 300;
+    CHECK_EQUAL(mprotect(to_offset, 4096, PROT_READ), 0);
+    int to = hf_open(fs, "log", O_WRONLY, 0);
+    CHECK_EQUAL(hf_copy_file_range(fs, from, &from_offset, to, to_offset, 10, 0), -EFAULT);
+    CHECK_EQUAL(hf_close(fs, to), 0);
+    CHECK_EQUAL(munmap(to_offset, 4096), 0);
+}
+
+/* The size is known after an append; whatever moves the end then, the next one goes there. */
+static void act_append(struct fs_world *world, void *argument)
+{
+    static void (*const moves[])(hf_fs * fs, int fd, int from) = {
+        write_in_the_middle,
+        make_longer,
+        make_shorter,
+        empty_it,
+        allocate_space,
+        copy_to_offset,
+        copy_and_fail,
+    };
+    hf_fs *fs = world->fs;
+    char path[160];
+    struct stat before;
+    struct stat after;
+    int from = make_digits(fs, "from");
+    int fd = hf_open(fs, "log", O_CREAT | O_RDWR | O_APPEND, 0644);
+    CHECK(fd >= 0);
+    snprintf(path, sizeof path, "%s/log", world->root);
+    for (size_t i = 0; i < sizeof moves / sizeof moves[0]; i++) {
+        CHECK_EQUAL(hf_write(fs, fd, "0123456789", 10), 10);
+        moves[i](fs, fd, from);
+        CHECK_EQUAL(stat(path, &before), 0);
+        CHECK_EQUAL(hf_write(fs, fd, "end", 3), 3);
+        CHECK_EQUAL(hf_lseek(fs, fd, 0, SEEK_CUR), before.st_size + 3);
+        CHECK_EQUAL(stat(path, &after), 0);
+        CHECK_EQUAL(after.st_size, before.st_size + 3);
+    }
+}
+
+static void test_an_append_goes_to_the_end(void **state)
+{
+    play(act_append);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -508,6 +604,7 @@ int main(void)
         cmocka_unit_test(test_mappings),
         cmocka_unit_test(test_large_xattrs),
         cmocka_unit_test(test_files_that_others_change),
+        cmocka_unit_test(test_an_append_goes_to_the_end),
     };
     return cmocka_run_group_tests_name("fs data", tests, NULL, NULL);
 }

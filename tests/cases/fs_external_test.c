@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static hf_fs *attach(struct fs_world *world)
@@ -270,6 +271,50 @@ static void test_renames_of_what_others_change(void **state)
     play(act_rename);
 }
 
+/* ---- looking again ---- */
+
+static unsigned entries_of(hf_fs *fs, int fd)
+{
+    hf_dirent entry;
+    unsigned count = 0;
+    CHECK_EQUAL(hf_lseek(fs, fd, 0, SEEK_SET), 0);
+    while (hf_readdir(fs, fd, &entry) == 1) {
+        count++;
+    }
+    return count;
+}
+
+/* Nothing of ours that would empty a cache comes between their change and our look. */
+static void act_look_again(struct fs_world *world, void *argument)
+{
+    hf_fs *fs = attach(world);
+    char value[8];
+
+    CHECK_EQUAL(chdir(world->root), 0);
+    make_file("f", "text");
+    int root = hf_open(fs, "/", O_RDONLY | O_DIRECTORY, 0);
+    CHECK_EQUAL(entries_of(fs, root), 3);
+    make_file("g", "more");
+    CHECK_EQUAL(entries_of(fs, root), 4);
+    CHECK_EQUAL(unlink("g"), 0);
+    CHECK_EQUAL(entries_of(fs, root), 3);
+
+    CHECK_EQUAL(hf_getxattr(fs, "f", "user.a", value, sizeof value), -ENODATA);
+    CHECK_EQUAL(setxattr("f", "user.a", "1", 1, 0), 0);
+    CHECK_EQUAL(hf_getxattr(fs, "f", "user.a", value, sizeof value), 1);
+    CHECK_EQUAL(hf_listxattr(fs, "f", value, sizeof value), 7);
+    CHECK_EQUAL(setxattr("f", "user.a", "22", 2, 0), 0);
+    CHECK_EQUAL(hf_getxattr(fs, "f", "user.a", value, sizeof value), 2);
+    CHECK_EQUAL(removexattr("f", "user.a"), 0);
+    CHECK_EQUAL(hf_listxattr(fs, "f", value, sizeof value), 0);
+    hf_fs_detach(fs);
+}
+
+static void test_what_others_changed_is_seen_at_once(void **state)
+{
+    play(act_look_again);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -277,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_appends_of_others_are_never_overwritten),
         cmocka_unit_test(test_directories_are_where_others_moved_them),
         cmocka_unit_test(test_renames_of_what_others_change),
+        cmocka_unit_test(test_what_others_changed_is_seen_at_once),
     };
     return cmocka_run_group_tests_name("fs external", tests, NULL, NULL);
 }
