@@ -31,6 +31,7 @@ static int set_up(void **state)
 /* Whatever was moved, nothing of it is left at the server. */
 static int tear_down(void **state)
 {
+    test_server_await_clients(&world.server, 2);
     assert_int_equal(test_count_descriptors(), descriptors);
     assert_int_equal(test_server_stats(&world.server).parked, 0);
     puppet_end(&one);

@@ -1,11 +1,15 @@
 #include "lib/test_server.h"
 
+#include "base/clock.h"
 #include "lib/test.h"
 
 #include <dirent.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define PATIENCE_NS UINT64_C(10000000000)
 
 static void keep_line(void *context, hf_log_level level, const char *line)
 {
@@ -108,6 +112,15 @@ hf_server_stats test_server_stats(struct test_server *test)
     hf_server_stats stats;
     hf_server_get_stats(test->server, &stats);
     return stats;
+}
+
+void test_server_await_clients(struct test_server *test, uint64_t clients)
+{
+    const uint64_t give_up_ns = clock_now_ns() + PATIENCE_NS;
+    while (test_server_stats(test).clients != clients && clock_now_ns() < give_up_ns) {
+        sched_yield();
+    }
+    assert_int_equal(test_server_stats(test).clients, clients);
 }
 
 bool test_is_plain(void)

@@ -50,6 +50,9 @@ void test_server_expect_log(struct test_server *test, const char *format, ...)
 
 hf_server_stats test_server_stats(struct test_server *test);
 
+/* Wait until that many clients are connected: the server hears of an end some time after it. */
+void test_server_await_clients(struct test_server *test, uint64_t clients);
+
 /* Descriptors that this process has open. */
 int test_count_descriptors(void);
 
