@@ -397,6 +397,32 @@ static void test_a_pipe_is_shared_by_a_fork(void **state)
     assert_int_equal(hf_read(fs, reader, buffer, 4), 0);
 }
 
+/* Reading and writing move its times, and hold no handle: so nobody keeps them. */
+static void test_the_times_of_a_pipe_are_the_hosts(void **state)
+{
+    static const struct timespec past[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    struct world *world = *state;
+    struct stat st;
+    char path[96];
+    int ours = hf_open(world->fs[0], "pipe", O_RDWR, 0);
+    assert_true(ours >= 0);
+    assert_int_equal(hf_futimens(world->fs[0], ours, past), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(hf_stat(world->fs[i], "pipe", &st), 0);
+        assert_int_equal(st.st_mtim.tv_sec, 1);
+    }
+    assert_int_equal(hf_write(world->fs[0], ours, "x", 1), 1);
+    snprintf(path, sizeof path, "%s/pipe", world->root);
+    for (int i = 0; i < 2; i++) {
+        struct stat expected;
+        assert_int_equal(hf_stat(world->fs[i], "pipe", &st), 0);
+        assert_int_equal(stat(path, &expected), 0);
+        assert_int_equal(st.st_mtim.tv_sec, expected.st_mtim.tv_sec);
+        assert_true(st.st_mtim.tv_sec > 1);
+    }
+    assert_int_equal(hf_close(world->fs[0], ours), 0);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -410,6 +436,7 @@ int main(void)
         TEST(test_others_go_on_while_one_waits_to_read),
         TEST(test_a_signal_ends_the_wait),
         TEST(test_a_pipe_is_shared_by_a_fork),
+        TEST(test_the_times_of_a_pipe_are_the_hosts),
     };
     return cmocka_run_group_tests_name("fs special", tests, NULL, NULL);
 }

@@ -7,9 +7,11 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -289,6 +291,95 @@ static void act_go_up(struct fs_world *world, void *argument)
     CHECK_EQUAL(hf_rename(fs, "/c", "c"), -ENOENT);
 }
 
+/* ---- search permission ---- */
+
+/* Root, who may give files away, but is let into no directory for that. Return: false when this
+ * process is not root. */
+static bool keep_chown_only(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    const struct __user_cap_data_struct kept[2] = {
+        {.effective = 1U << CAP_CHOWN, .permitted = 1U << CAP_CHOWN}};
+    if (geteuid() != 0) {
+        return false;
+    }
+    CHECK_EQUAL(syscall(SYS_capset, &header, kept), 0);
+    return true;
+}
+
+/* All of "d" is known: what is there, and what is not. */
+static void look_into(hf_fs *fs)
+{
+    struct stat attributes;
+    hf_dirent entry;
+    int fd = hf_open(fs, "d", O_RDONLY | O_DIRECTORY, 0);
+    CHECK(fd >= 0);
+    while (hf_readdir(fs, fd, &entry) == 1) {
+    }
+    CHECK_EQUAL(hf_close(fs, fd), 0);
+    CHECK_EQUAL(hf_stat(fs, "d/f", &attributes), 0);
+    CHECK_EQUAL(hf_stat(fs, "d/none", &attributes), -ENOENT);
+}
+
+static void expect_no_search(hf_fs *fs)
+{
+    struct stat attributes;
+    CHECK_EQUAL(hf_stat(fs, "d/f", &attributes), -EACCES);
+    CHECK_EQUAL(hf_stat(fs, "d/none", &attributes), -EACCES);
+    CHECK_EQUAL(hf_open(fs, "d/f", O_RDONLY, 0), -EACCES);
+}
+
+/* Both clients know the directory; one of them takes the permission away, by each way there is. */
+static void act_take_search_away(struct fs_world *world, void *argument)
+{
+    struct list own_read_only = list_of(0, 0, 0);
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_fs *const fs[2] = {world->fs, fs_world_attach(world, &config)};
+
+    own_read_only.entries[0].permissions = htole16(4);
+    const bool may_chown = keep_chown_only();
+    for (int who = 0; who < 2; who++) {
+        CHECK_EQUAL(hf_mkdir(fs[who], "d", 0700), 0);
+        CHECK_EQUAL(hf_mknod(fs[who], "d/f", 0644, 0), 0);
+        look_into(fs[!who]);
+        look_into(fs[who]);
+        CHECK_EQUAL(hf_setxattr(fs[who], "d", ACCESS_LIST, &own_read_only, sizeof own_read_only, 0),
+                    0);
+        expect_no_search(fs[who]);
+        expect_no_search(fs[!who]);
+        CHECK_EQUAL(hf_chmod(fs[who], "d", 0700), 0);
+        look_into(fs[!who]);
+        look_into(fs[who]);
+        if (may_chown) {
+            CHECK_EQUAL(hf_chown(fs[who], "d", NOBODY, NOBODY), 0);
+            expect_no_search(fs[who]);
+            expect_no_search(fs[!who]);
+            CHECK_EQUAL(hf_chown(fs[who], "d", 0, 0), 0);
+        }
+        look_into(fs[who]);
+        CHECK_EQUAL(hf_unlink(fs[who], "d/f"), 0);
+        CHECK_EQUAL(hf_rmdir(fs[who], "d"), 0);
+    }
+    hf_fs_detach(fs[1]);
+}
+
+/* A listing says what is there, and who may not search is not told what is not. */
+static void act_list_only(struct fs_world *world, void *argument)
+{
+    hf_fs *fs = world->fs;
+    hf_dirent entry;
+    lose_privileges(world);
+    CHECK_EQUAL(hf_mkdir(fs, "d", 0700), 0);
+    CHECK_EQUAL(hf_mknod(fs, "d/f", 0644, 0), 0);
+    CHECK_EQUAL(hf_chmod(fs, "d", 0400), 0);
+    int fd = hf_open(fs, "d", O_RDONLY | O_DIRECTORY, 0);
+    CHECK(fd >= 0);
+    while (hf_readdir(fs, fd, &entry) == 1) {
+    }
+    expect_no_search(fs);
+    CHECK_EQUAL(hf_chmod(fs, "d", 0700), 0);
+}
+
 /* That it cannot be opened at all comes after what it may be opened for. */
 static void act_open_socket(struct fs_world *world, void *argument)
 {
@@ -348,6 +439,16 @@ static void test_going_up_takes_no_permission_above(void **state)
     play(act_go_up);
 }
 
+static void test_who_may_not_search_any_more_finds_nothing(void **state)
+{
+    play(act_take_search_away);
+}
+
+static void test_who_may_only_list_is_not_told_what_is_absent(void **state)
+{
+    play(act_list_only);
+}
+
 static void test_a_socket_that_may_not_be_written(void **state)
 {
     play(act_open_socket);
@@ -362,6 +463,8 @@ int main(void)
         cmocka_unit_test(test_whiteouts),
         cmocka_unit_test(test_times_after_a_whiteout_that_failed),
         cmocka_unit_test(test_going_up_takes_no_permission_above),
+        cmocka_unit_test(test_who_may_not_search_any_more_finds_nothing),
+        cmocka_unit_test(test_who_may_only_list_is_not_told_what_is_absent),
         cmocka_unit_test(test_a_socket_that_may_not_be_written),
     };
     return cmocka_run_group_tests_name("fs access", tests, NULL, NULL);

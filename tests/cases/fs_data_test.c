@@ -323,6 +323,34 @@ static void test_dup2_replaces_in_one_step(void **state)
     play(act_race_for_a_descriptor);
 }
 
+/* What only the host can do it is told to do. */
+static void act_set_status(struct fs_world *world, void *argument)
+{
+    hf_fs *fs = world->fs;
+    char byte;
+    int fd = make_digits(fs, "file");
+    CHECK_EQUAL(chdir(world->root), 0);
+    const int theirs = open("file", O_RDWR);
+    const int told = fcntl(theirs, F_SETFL, O_DIRECT) < 0 ? -errno : 0;
+    CHECK_EQUAL(hf_fcntl(fs, fd, F_SETFL, O_DIRECT), told);
+    CHECK_EQUAL(hf_pread(fs, fd, &byte, 1, 1), pread(theirs, &byte, 1, 1) < 0 ? -errno : 1);
+    close(theirs);
+    CHECK_EQUAL(hf_fcntl(fs, fd, F_SETFL, 0), 0);
+    CHECK_EQUAL(hf_pread(fs, fd, &byte, 1, 1), 1);
+    CHECK_EQUAL(hf_fcntl(fs, fd, F_SETFL, O_NOATIME), 0);
+    CHECK_EQUAL(hf_fcntl(fs, fd, F_SETFL, 0), 0);
+    if (geteuid() == 0) {
+        CHECK_EQUAL(setresuid(65534, 65534, 65534), 0);
+        CHECK_EQUAL(hf_fcntl(fs, fd, F_SETFL, O_NOATIME), -EPERM); /* for who owns it only */
+        CHECK_EQUAL(hf_fcntl(fs, fd, F_GETFL) & O_NOATIME, 0);
+    }
+}
+
+static void test_status_flags_reach_the_host(void **state)
+{
+    play(act_set_status);
+}
+
 /* ---- data ---- */
 
 static void act_seek_far(struct fs_world *world, void *argument)
@@ -600,6 +628,7 @@ int main(void)
         cmocka_unit_test(test_what_o_path_is_good_for),
         cmocka_unit_test(test_files_without_a_name),
         cmocka_unit_test(test_dup2_replaces_in_one_step),
+        cmocka_unit_test(test_status_flags_reach_the_host),
         cmocka_unit_test(test_far_offsets_and_holes),
         cmocka_unit_test(test_mappings),
         cmocka_unit_test(test_large_xattrs),

@@ -331,6 +331,53 @@ static void test_renames_that_cross_each_other_end(void **state)
     play(act_cross, act_cross);
 }
 
+/* A file with a name in the very directory that it changes places with: who removes that name
+ * holds the directory and wants the file. */
+static void act_exchange_with_directory(struct fs_world *world, void *argument)
+{
+    fs_world_meet(world);
+    for (int i = 0; i < CROSSINGS; i++) {
+        CHECK_EQUAL(hf_renameat2(world->fs, HF_AT_FDCWD, "f", HF_AT_FDCWD, "d", RENAME_EXCHANGE),
+                    0);
+    }
+}
+
+static void act_remove_names_in_directory(struct fs_world *world, void *argument)
+{
+    hf_fs *fs = world->fs;
+    const int directory = hf_open(fs, "d", O_RDONLY | O_DIRECTORY, 0);
+    CHECK(directory >= 0);
+    fs_world_meet(world);
+    for (int i = 0; i < CROSSINGS; i++) {
+        CHECK_EQUAL(hf_linkat(fs, directory, "kept", directory, "name", 0), 0);
+        CHECK_EQUAL(hf_unlinkat(fs, directory, "name", 0), 0);
+    }
+}
+
+/* Whichever of the two was made first, and has the lower number. */
+static void hold_both(bool directory_first)
+{
+    struct fs_world world;
+    pid_t pids[2];
+    fs_world_init(&world);
+    world.patience_seconds = 20;
+    assert_int_equal(chdir(world.root), 0);
+    assert_int_equal(directory_first ? mkdir("d", 0755) : mknod("f", 0644, 0), 0);
+    assert_int_equal(directory_first ? mknod("f", 0644, 0) : mkdir("d", 0755), 0);
+    assert_int_equal(link("f", "d/kept"), 0);
+    assert_int_equal(chdir("/"), 0);
+    pids[0] = fs_world_start(&world, act_remove_names_in_directory, NULL);
+    pids[1] = fs_world_start(&world, act_exchange_with_directory, NULL);
+    fs_world_wait_for_both(pids);
+    fs_world_deinit(&world);
+}
+
+static void test_a_file_and_its_directory_are_held_in_one_order(void **state)
+{
+    hold_both(true);
+    hold_both(false);
+}
+
 /* What a process remembers of parents may go round in a circle, where it is out of date: that must
  * not keep the directories on it. */
 static void act_turn_around(struct fs_world *world, void *argument)
@@ -445,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_the_umask_is_the_one_of_the_filesystem_object),
         cmocka_unit_test(test_a_rename_under_our_feet_leads_nowhere),
         cmocka_unit_test(test_renames_that_cross_each_other_end),
+        cmocka_unit_test(test_a_file_and_its_directory_are_held_in_one_order),
         cmocka_unit_test(test_parents_in_a_circle_are_let_go),
         cmocka_unit_test(test_bad_arguments),
     };

@@ -250,6 +250,39 @@ static void test_copies_between_shared_files_do_not_deadlock(void **state)
     fs_world_deinit(&world);
 }
 
+/* Both ends of a copy are one open file, with one offset: the host says what comes of it, and the
+ * open file can be used afterwards as before. */
+static void act_copy_to_itself(struct fs_world *world, void *argument)
+{
+    hf_fs *fs = world->fs;
+    int fd = hf_open(fs, "one", O_RDWR | O_CREAT, 0644);
+    CHECK_EQUAL(hf_write(fs, fd, "0123456789", 10), 10);
+    for (int shared = 0; shared < 2; shared++) {
+        if (shared) {
+            pid_t child = fork_writer(false);
+            if (child == 0) {
+                _exit(0);
+            }
+            wait_for_child(child);
+        }
+        for (int i = 0; i < 2; i++) {
+            CHECK_EQUAL(hf_lseek(fs, fd, 4, SEEK_SET), 4);
+            CHECK_EQUAL(hf_copy_file_range(fs, fd, NULL, fd, NULL, 2, 0), -EINVAL);
+            CHECK_EQUAL(hf_lseek(fs, fd, 0, SEEK_CUR), 4);
+            CHECK_EQUAL(hf_lseek(fs, fd, 0, SEEK_END), 10);
+            CHECK_EQUAL(hf_copy_file_range(fs, fd, NULL, fd, NULL, 2, 0), 0);
+        }
+    }
+}
+
+static void test_a_copy_within_one_open_file(void **state)
+{
+    struct fs_world world;
+    fs_world_init(&world);
+    fs_world_play(&world, act_copy_to_itself, NULL);
+    fs_world_deinit(&world);
+}
+
 /* Two processes that read one directory through one open file divide its entries. */
 static void act_divide_directory(struct fs_world *world, void *argument)
 {
@@ -396,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_an_offset_is_passed_on),
         cmocka_unit_test(test_flags_are_shared_by_forks),
         cmocka_unit_test(test_copies_between_shared_files_do_not_deadlock),
+        cmocka_unit_test(test_a_copy_within_one_open_file),
         cmocka_unit_test(test_a_directory_read_by_two_is_divided),
         cmocka_unit_test(test_killed_writers_lose_no_completed_write),
     };
