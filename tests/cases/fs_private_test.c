@@ -230,16 +230,22 @@ static bool make_with_number(hf_fs *fs, ino_t number)
     return found;
 }
 
+struct reuse {
+    const char *first; /* the name that goes; the next file is "x" */
+    bool with_node;
+};
+
 /* The last name goes; then there is another file with the same number, if the host is willing. */
 static void act_replace(struct fs_world *world, void *argument)
 {
+    const char *first = ((const struct reuse *)argument)->first;
     struct stat attributes;
     for (int round = 0; round < REUSE_ROUNDS; round++) {
-        make(world->fs, "x");
-        CHECK_EQUAL(hf_stat(world->fs, "x", &attributes), 0);
+        make(world->fs, first);
+        CHECK_EQUAL(hf_stat(world->fs, first, &attributes), 0);
         fs_world_meet(world);
         fs_world_meet(world); /* it is open there */
-        CHECK_EQUAL(hf_unlink(world->fs, "x"), 0);
+        CHECK_EQUAL(hf_unlink(world->fs, first), 0);
         fs_world_meet(world);
         fs_world_meet(world); /* it was used there, and closed */
         world->shared->slots[SLOT_REUSED] += make_with_number(world->fs, attributes.st_ino);
@@ -252,19 +258,19 @@ static void act_replace(struct fs_world *world, void *argument)
 /* What is learned of a file after its last name has gone is not told of the next one. */
 static void act_use_what_has_no_name(struct fs_world *world, void *argument)
 {
-    const bool with_node = *(const bool *)argument;
+    const struct reuse *reuse = argument;
     hf_fs *fs = world->fs;
     struct stat attributes;
     char value[8];
-    if (with_node) {
+    if (reuse->with_node) {
         leave_few_nodes(world);
         fs = world->fs;
     }
     for (int round = 0; round < REUSE_ROUNDS; round++) {
         fs_world_meet(world);
-        int fd = hf_open(fs, "x", O_RDWR, 0);
+        int fd = hf_open(fs, reuse->first, O_RDWR, 0);
         CHECK(fd >= 0);
-        if (with_node) {
+        if (reuse->with_node) {
             CHECK_EQUAL(hf_fchmod(fs, fd, 0644), 0);
         }
         fs_world_meet(world);
@@ -286,7 +292,7 @@ static void act_use_what_has_no_name(struct fs_world *world, void *argument)
             break;
         }
         CHECK_EQUAL(hf_close(fs, fd), 0);
-        if (with_node) {
+        if (reuse->with_node) {
             use_all_nodes(fs);
         }
         fs_world_meet(world);
@@ -304,7 +310,7 @@ static void act_use_what_has_no_name(struct fs_world *world, void *argument)
     }
 }
 
-static void number_is_used_again(bool with_node)
+static void number_is_used_again(struct reuse reuse)
 {
     struct fs_world world;
     pid_t pids[2];
@@ -312,8 +318,10 @@ static void number_is_used_again(bool with_node)
     fs_world_init(&world);
     snprintf(path, sizeof path, "%s/other", world.root);
     assert_int_equal(mkdir(path, 0755), 0);
-    pids[0] = fs_world_start(&world, act_replace, NULL);
-    pids[1] = fs_world_start(&world, act_use_what_has_no_name, &with_node);
+    snprintf(path, sizeof path, "%s/aside", world.root);
+    assert_int_equal(mkdir(path, 0755), 0);
+    pids[0] = fs_world_start(&world, act_replace, &reuse);
+    pids[1] = fs_world_start(&world, act_use_what_has_no_name, &reuse);
     fs_world_wait_for_both(pids);
     print_message("# %d of %d times the next file got the number\n",
                   (int)world.shared->slots[SLOT_REUSED],
@@ -323,12 +331,18 @@ static void number_is_used_again(bool with_node)
 
 static void test_the_next_file_with_its_number_is_another_one(void **state)
 {
-    number_is_used_again(false);
+    number_is_used_again((struct reuse){.first = "x"});
+}
+
+/* What it was found by the first time is not looked at again meanwhile. */
+static void test_the_next_file_is_another_one_in_another_directory(void **state)
+{
+    number_is_used_again((struct reuse){.first = "aside/x"});
 }
 
 static void test_the_next_file_is_another_one_after_a_node_was_dropped(void **state)
 {
-    number_is_used_again(true);
+    number_is_used_again((struct reuse){.first = "x", .with_node = true});
 }
 
 int main(void)
@@ -339,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_who_saw_it_sees_it_go),
         cmocka_unit_test(test_who_inherited_it_sees_it_go),
         cmocka_unit_test(test_the_next_file_with_its_number_is_another_one),
+        cmocka_unit_test(test_the_next_file_is_another_one_in_another_directory),
         cmocka_unit_test(test_the_next_file_is_another_one_after_a_node_was_dropped),
     };
     return cmocka_run_group_tests_name("fs private", tests, NULL, NULL);

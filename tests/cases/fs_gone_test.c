@@ -1,0 +1,255 @@
+/*
+ * What has lost its last name goes, with all that we had of it; and what has not stays, with all
+ * that we know of it.
+ */
+#include "lib/fs_world.h"
+#include "lib/test.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NOBODY 65534
+
+static void play(fs_world_act *act)
+{
+    struct fs_world world;
+    fs_world_init(&world);
+    fs_world_play(&world, act, NULL);
+    fs_world_deinit(&world);
+}
+
+static void make(hf_fs *fs, const char *path)
+{
+    int fd = hf_open(fs, path, O_CREAT | O_EXCL | O_WRONLY, 0644);
+    CHECK(fd >= 0);
+    CHECK_EQUAL(hf_close(fs, fd), 0);
+}
+
+/* ---- without a name ---- */
+
+/* Descriptors of this process that keep a removed file on the host, its space included. */
+static int count_removed(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        char link[40], path[PATH_MAX] = "";
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        count += readlink(link, path, sizeof path - 1) >= 0 && strstr(path, " (deleted)") != NULL;
+    }
+    return count;
+}
+
+/* A file with a descriptor of the host that is kept for it. */
+static void make_with_node(hf_fs *fs, const char *path)
+{
+    make(fs, path);
+    CHECK_EQUAL(hf_chmod(fs, path, 0600), 0);
+}
+
+static void lose_by_unlink(hf_fs *fs)
+{
+    make_with_node(fs, "f");
+    CHECK_EQUAL(hf_unlink(fs, "f"), 0);
+}
+
+static void lose_by_rmdir(hf_fs *fs)
+{
+    CHECK_EQUAL(hf_mkdir(fs, "d", 0755), 0);
+    CHECK_EQUAL(hf_chmod(fs, "d", 0700), 0);
+    CHECK_EQUAL(hf_rmdir(fs, "d"), 0);
+}
+
+static void lose_by_rename(hf_fs *fs)
+{
+    make_with_node(fs, "f");
+    make_with_node(fs, "g");
+    CHECK_EQUAL(hf_rename(fs, "g", "f"), 0);
+    CHECK_EQUAL(hf_unlink(fs, "f"), 0);
+}
+
+static void lose_directory_by_rename(hf_fs *fs)
+{
+    CHECK_EQUAL(hf_mkdir(fs, "d", 0755), 0);
+    CHECK_EQUAL(hf_chmod(fs, "d", 0700), 0);
+    CHECK_EQUAL(hf_mkdir(fs, "e", 0755), 0);
+    CHECK_EQUAL(hf_rename(fs, "e", "d"), 0);
+    CHECK_EQUAL(hf_rmdir(fs, "d"), 0);
+}
+
+static void never_have_one(hf_fs *fs)
+{
+    int fd = hf_open(fs, "/", O_TMPFILE | O_RDWR, 0644);
+    CHECK(fd >= 0);
+    CHECK_EQUAL(hf_fchmod(fs, fd, 0600), 0);
+    CHECK_EQUAL(count_removed() > 0, true);
+    CHECK_EQUAL(hf_close(fs, fd), 0);
+}
+
+static void lose_while_open(hf_fs *fs)
+{
+    make_with_node(fs, "f");
+    int fd = hf_open(fs, "f", O_RDWR, 0);
+    CHECK_EQUAL(hf_unlink(fs, "f"), 0);
+    CHECK_EQUAL(hf_fchmod(fs, fd, 0644), 0);
+    CHECK_EQUAL(hf_close(fs, fd), 0);
+}
+
+static void act_lose_names(struct fs_world *world, void *argument)
+{
+    static void (*const ways[])(hf_fs * fs) = {
+        lose_by_unlink,
+        lose_by_rmdir,
+        lose_by_rename,
+        lose_directory_by_rename,
+        never_have_one,
+        lose_while_open,
+    };
+    hf_fs_stats before, after;
+    struct stat attributes;
+    CHECK_EQUAL(hf_stat(world->fs, "/", &attributes), 0);
+    hf_fs_get_stats(world->fs, &before);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        ways[i](world->fs);
+        hf_fs_get_stats(world->fs, &after);
+        CHECK_EQUAL(after.inodes, before.inodes);
+        CHECK_EQUAL(after.nodes, before.nodes);
+        CHECK_EQUAL(count_removed(), 0);
+    }
+}
+
+/* The host gives its space back at once, not when our caches are full. */
+static void test_nothing_is_kept_of_what_has_no_name(void **state)
+{
+    play(act_lose_names);
+}
+
+/* A removed directory that somebody has open has no entries, not even `.`, whatever was listed. */
+static void act_read_removed(struct fs_world *world, void *argument)
+{
+    hf_fs *fs = world->fs;
+    hf_dirent entry;
+    CHECK_EQUAL(hf_mkdir(fs, "d", 0755), 0);
+    int fd = hf_open(fs, "d", O_RDONLY | O_DIRECTORY, 0);
+    CHECK_EQUAL(hf_readdir(fs, fd, &entry), 1);
+    CHECK_EQUAL(hf_rmdir(fs, "d"), 0);
+    CHECK_EQUAL(hf_lseek(fs, fd, 0, SEEK_SET), 0);
+    CHECK_EQUAL(hf_readdir(fs, fd, &entry), -ENOENT); /* as getdents(2) */
+    CHECK_EQUAL(hf_close(fs, fd), 0);
+}
+
+static void test_a_removed_directory_has_no_entries(void **state)
+{
+    play(act_read_removed);
+}
+
+/* ---- with one ---- */
+
+static uint64_t messages(const struct fs_world *world)
+{
+    hf_client_stats stats;
+    hf_client_get_stats(world->client, &stats);
+    return stats.acquires_sent + stats.releases_sent + stats.grants_received +
+           stats.recalls_received;
+}
+
+/* What is cached of the entries goes, what is cached of the files does not. */
+static void forget_entries(hf_fs *fs)
+{
+    CHECK_EQUAL(hf_chmod(fs, "d", 0700), 0);
+    CHECK_EQUAL(hf_chmod(fs, "d", 0755), 0);
+}
+
+static void expect_still_held(struct fs_world *world, const char *path)
+{
+    struct stat attributes;
+    forget_entries(world->fs);
+    const uint64_t before = messages(world);
+    CHECK_EQUAL(hf_stat(world->fs, path, &attributes), 0);
+    CHECK_EQUAL(messages(world) - before, 0);
+}
+
+/* Two names, made by others; one of them is known. */
+static void make_two_names(struct fs_world *world)
+{
+    char one[160], other[160];
+    struct stat attributes;
+    snprintf(one, sizeof one, "%s/d/one", world->root);
+    snprintf(other, sizeof other, "%s/d/other", world->root);
+    const int fd = open(one, O_CREAT | O_EXCL | O_WRONLY, 0644);
+    CHECK(fd >= 0);
+    close(fd);
+    CHECK_EQUAL(link(one, other), 0);
+    forget_entries(world->fs);
+    CHECK_EQUAL(hf_stat(world->fs, "d/one", &attributes), 0);
+}
+
+/* Without privileges a directory that may not be written refuses the host's rename. */
+static void fail_to_replace(hf_fs *fs)
+{
+    if (geteuid() == 0) {
+        CHECK_EQUAL(hf_chown(fs, "d", NOBODY, NOBODY), 0);
+        CHECK_EQUAL(setresgid(NOBODY, NOBODY, NOBODY), 0);
+        CHECK_EQUAL(setresuid(NOBODY, NOBODY, NOBODY), 0);
+        CHECK_EQUAL(prctl(PR_SET_DUMPABLE, 1), 0);
+    }
+    CHECK_EQUAL(hf_chmod(fs, "d", 0555), 0);
+    CHECK_EQUAL(hf_rename(fs, "d/a", "d/b"), -EACCES);
+}
+
+static void act_keep_names(struct fs_world *world, void *argument)
+{
+    hf_fs *fs = world->fs;
+    struct stat attributes;
+    int status;
+    CHECK_EQUAL(hf_mkdir(fs, "d", 0755), 0);
+
+    make_two_names(world);
+    CHECK_EQUAL(hf_unlink(fs, "d/one"), 0);
+    expect_still_held(world, "d/other");
+    CHECK_EQUAL(hf_unlink(fs, "d/other"), 0);
+
+    make_two_names(world);
+    make(fs, "d/new");
+    CHECK_EQUAL(hf_rename(fs, "d/new", "d/one"), 0);
+    expect_still_held(world, "d/other");
+
+    /* A child gives it the first name it has. */
+    int fd = hf_open(fs, "d", O_TMPFILE | O_RDWR, 0644);
+    CHECK(fd >= 0);
+    const pid_t child = hf_fork();
+    if (child == 0) {
+        _exit(hf_linkat(fs, fd, "", HF_AT_FDCWD, "d/named", AT_EMPTY_PATH) == 0 ? 0 : 1);
+    }
+    CHECK_EQUAL(waitpid(child, &status, 0), child);
+    CHECK_EQUAL(status, 0);
+    CHECK_EQUAL(hf_stat(fs, "d/named", &attributes), 0);
+    CHECK_EQUAL(hf_close(fs, fd), 0);
+    expect_still_held(world, "d/named");
+
+    make(fs, "d/a");
+    make(fs, "d/b");
+    CHECK_EQUAL(hf_stat(fs, "d/b", &attributes), 0);
+    fail_to_replace(fs);
+    expect_still_held(world, "d/b");
+}
+
+/* It lost a name, or might have, or has got one: what is held of it stays held. */
+static void test_what_has_a_name_stays_held(void **state)
+{
+    play(act_keep_names);
+}
+
+int main(void)
+{
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nothing_is_kept_of_what_has_no_name),
+        cmocka_unit_test(test_a_removed_directory_has_no_entries),
+        cmocka_unit_test(test_what_has_a_name_stays_held),
+    };
+    return cmocka_run_group_tests_name("fs gone", tests, NULL, NULL);
+}
