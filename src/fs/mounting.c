@@ -230,7 +230,7 @@ static bool has_mounts_in_it(const struct hf_fs *fs, const struct mount *mount)
 static int take_out_unused(struct hf_fs *fs, struct mount *mount)
 {
     const hf_wait_opts now = {.flags = HF_NOWAIT};
-    if (has_mounts_in_it(fs, mount) || atomic_load(&mount->uses) > 0) {
+    if (has_mounts_in_it(fs, mount)) {
         return -EBUSY;
     }
     /* The mount itself may be gone at the end. */

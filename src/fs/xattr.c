@@ -95,9 +95,7 @@ static void note_change(struct inode *inode, const char *name)
     inode_attributes_changed(inode);
     if (inode->type == S_IFDIR && !xattr_cache_takes(name)) {
         /* An access list says who may search it. */
-        pthread_mutex_lock(&inode->mutex);
-        directory_flush(inode->entries);
-        pthread_mutex_unlock(&inode->mutex);
+        inode_search_changed(inode);
     }
 }
 
