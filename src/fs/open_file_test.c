@@ -75,6 +75,9 @@ static void refuse_strange_values(hf_fs *fs, int fd, hf_sync *handle)
         assert_int_equal(hf_lseek(fs, fd, 0, SEEK_CUR), -EIO);
         assert_int_equal(hf_pwrite(fs, fd, "x", 1, 0), -EIO);
     }
+    const struct raw_value longer[2] = {{3, 0, 0}};
+    set_value(handle, longer, sizeof longer[0] + 1);
+    assert_int_equal(hf_read(fs, fd, &byte, 1), -EIO);
     set_value(handle, "short", 5);
     assert_int_equal(hf_read(fs, fd, &byte, 1), -EIO);
     set_value(handle, NULL, 0);

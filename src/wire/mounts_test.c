@@ -251,9 +251,15 @@ static void test_a_table_that_does_not_hold_together_is_none(void **state)
         }
     }
 
+    uint8_t bytes[HF_VALUE_MAX];
+    struct wire_mounts one = two;
+    one.count = 1;
+    assert_true(decodes(bytes, wire_mounts_encode(&one, bytes)));
+    one.mounts[0].number = 0;
+    assert_false(decodes(bytes, wire_mounts_encode(&one, bytes)));
+
     /* Two mounts on one directory. */
     struct wire_mounts three = two;
-    uint8_t bytes[HF_VALUE_MAX];
     three.count = 3;
     three.mounts[2] = three.mounts[1];
     three.mounts[2].number = 5;
@@ -265,9 +271,13 @@ static void test_a_table_that_does_not_hold_together_is_none(void **state)
 static void test_a_table_that_is_too_long_is_not_encoded(void **state)
 {
     static struct wire_mounts full;
-    static struct wire_mounts decoded;
+    static struct {
+        struct wire_mounts mounts;
+        uint8_t behind[sizeof(struct wire_mount)];
+    } decoded;
+    static const uint8_t nothing[sizeof decoded.behind];
     static char path[HF_VALUE_MAX + 1];
-    uint8_t bytes[HF_VALUE_MAX];
+    uint8_t bytes[HF_VALUE_MAX] = {0};
 
     full = two;
     full.last = WIRE_MOUNTS_MAX;
@@ -281,7 +291,13 @@ static void test_a_table_that_is_too_long_is_not_encoded(void **state)
     full.count = WIRE_MOUNTS_MAX;
     const size_t size = wire_mounts_encode(&full, bytes);
     assert_true(size > 0 && size + WIRE_MOUNT_BYTES + 4 > HF_VALUE_MAX);
-    assert_true(wire_mounts_decode(bytes, size, &decoded));
+    assert_true(wire_mounts_decode(bytes, size, &decoded.mounts));
+
+    /* One more than there is room for, and some bytes of it. */
+    bytes[2]++;
+    memset(bytes + size, 0xff, sizeof bytes - size);
+    assert_false(wire_mounts_decode(bytes, sizeof bytes, &decoded.mounts));
+    assert_memory_equal(decoded.behind, nothing, sizeof nothing);
 
     full.count = 1;
     full.mounts[0].source = path;

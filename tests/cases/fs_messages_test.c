@@ -453,6 +453,42 @@ static void test_mounts_are_cached(void **state)
     fs_world_deinit(&world);
 }
 
+/* ---- the working directory ---- */
+
+/* Each of two clients has been there. */
+static void act_ask_where_it_is(struct fs_world *world, void *argument)
+{
+    char path[64];
+    CHECK_EQUAL(hf_chdir(world->fs, "a/b"), 0);
+    CHECK(hf_getcwd(world->fs, path, sizeof path) > 0);
+    fs_world_meet(world);
+    CHECK(hf_getcwd(world->fs, path, sizeof path) > 0);
+    fs_world_meet(world);
+    const uint64_t before = messages(world);
+    for (int i = 0; i < 100; i++) {
+        CHECK(hf_getcwd(world->fs, path, sizeof path) > 0);
+    }
+    fs_world_meet(world);
+    CHECK_EQUAL(messages(world) - before, 0);
+}
+
+/* However many clients ask for their working directory, none is in the way of another. */
+static void test_asking_for_the_working_directory_sends_nothing(void **state)
+{
+    struct fs_world world;
+    char path[96];
+    pid_t pids[2];
+    fs_world_init(&world);
+    snprintf(path, sizeof path, "%s/a", world.root);
+    assert_int_equal(mkdir(path, 0755), 0);
+    snprintf(path, sizeof path, "%s/a/b", world.root);
+    assert_int_equal(mkdir(path, 0755), 0);
+    pids[0] = fs_world_start(&world, act_ask_where_it_is, NULL);
+    pids[1] = fs_world_start(&world, act_ask_where_it_is, NULL);
+    fs_world_wait_for_both(pids);
+    fs_world_deinit(&world);
+}
+
 /* ---- system calls ---- */
 
 #if defined(__x86_64__)
@@ -645,6 +681,7 @@ int main(void)
         cmocka_unit_test(test_a_walk_costs_one_pair_for_each_file),
         cmocka_unit_test(test_a_shared_offset_is_published_when_it_moves),
         cmocka_unit_test(test_mounts_are_cached),
+        cmocka_unit_test(test_asking_for_the_working_directory_sends_nothing),
         cmocka_unit_test(test_system_calls),
     };
     return cmocka_run_group_tests_name("fs messages", tests, NULL, NULL);

@@ -267,6 +267,37 @@ static void test_paths_go_through_mounts_as_on_linux(void **state)
     fs_world_play(&world, act_walk, NULL);
 }
 
+/* Who was in a directory before something was mounted on it mounts on top of that. */
+static void act_mount_on_covered(struct fs_world *here, void *argument)
+{
+    hf_fs *fs = here->fs;
+    make_directory_outside(here, "first");
+    make_directory_outside(here, "second");
+    char first[160], second[160];
+    snprintf(first, sizeof first, "%s/first", here->outside);
+    snprintf(second, sizeof second, "%s/second", here->outside);
+    CHECK_EQUAL(hf_mkdir(fs, "/m", 0755), 0);
+    CHECK_EQUAL(hf_chdir(fs, "/m"), 0);
+    CHECK_EQUAL(mount_direct(fs, first, "/m", 0), 0);
+    CHECK_EQUAL(mount_direct(fs, second, ".", 0), 0);
+    CHECK_EQUAL(hf_mkdir(fs, "/m/in-second", 0755), 0);
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_fs *other = fs_world_attach(here, &config);
+    CHECK_EQUAL(look(other, "/m/in-second"), 0);
+    hf_fs_detach(other);
+    CHECK_EQUAL(hf_umount2(fs, "/m", 0), 0);
+    CHECK_EQUAL(hf_mkdir(fs, "/m/in-first", 0755), 0);
+    CHECK_EQUAL(hf_umount2(fs, "/m", 0), 0);
+    CHECK_EQUAL(chdir(here->outside), 0);
+    CHECK_EQUAL(access("second/in-second", F_OK), 0);
+    CHECK_EQUAL(access("first/in-first", F_OK), 0);
+}
+
+static void test_a_mount_on_a_covered_directory_is_on_top(void **state)
+{
+    fs_world_play(&world, act_mount_on_covered, NULL);
+}
+
 static void act_use_badly(struct fs_world *here, void *argument)
 {
     hf_fs *fs = here->fs;
@@ -555,6 +586,7 @@ int main(void)
         CASE(test_a_mount_outlives_who_mounted_it_and_all_clients),
         CASE(test_a_client_need_not_name_a_root),
         CASE(test_a_source_that_cannot_be_opened_fails_only_who_walks_there),
+        CASE(test_a_mount_on_a_covered_directory_is_on_top),
         CASE(test_mounts_come_and_go_under_walkers),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
