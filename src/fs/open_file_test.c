@@ -126,11 +126,52 @@ static void test_a_strange_value_is_refused(void **state)
     test_server_deinit(&server);
 }
 
+/* As many open files as a client may have handles cannot all be shared. */
+static void test_a_fork_that_cannot_share_all_open_files(void **state)
+{
+    struct test_server server;
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_client *client;
+    hf_fs *fs = NULL;
+    char path[96];
+    int status;
+
+    test_server_init(&server);
+    server.config.limits.handles = 20;
+    test_server_start(&server);
+    config.root = server.folder;
+    assert_int_equal(hf_client_connect(server.address, NULL, &client), 0);
+    assert_int_equal(hf_fs_attach(client, &config, &fs), 0);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(hf_open(fs, "file", O_CREAT | O_RDWR, 0644), i);
+    }
+
+    /* The one says so, and the other leaves the child without a connection. */
+    assert_int_equal(hf_write(fs, 0, "012", 3), 3);
+    assert_int_equal(hf_fork(), -EDQUOT);
+    assert_int_equal(hf_write(fs, 0, "3", 1), 1);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        _exit(hf_write(fs, 0, "4", 1) < 0 && hf_write(fs, 19, "4", 1) < 0 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(hf_lseek(fs, 0, 0, SEEK_CUR), 4);
+
+    hf_fs_detach(fs);
+    hf_client_unref(client);
+    snprintf(path, sizeof path, "%s/file", server.folder);
+    assert_int_equal(unlink(path), 0);
+    test_server_deinit(&server);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_strange_value_is_refused),
+        cmocka_unit_test(test_a_fork_that_cannot_share_all_open_files),
     };
     return cmocka_run_group_tests_name("open file", tests, NULL, NULL);
 }

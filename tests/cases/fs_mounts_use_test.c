@@ -468,6 +468,103 @@ static void test_a_child_uses_what_it_inherits_from_its_first_moment(void **stat
     fs_world_play(&world, act_fork_slowly, NULL);
 }
 
+/* Nothing is open there when the child is made, so the child is not in the way, whether it answers
+ * or not. */
+static void act_fork_without_use(struct fs_world *here, void *argument)
+{
+    const hf_wait_opts now = {.flags = HF_NOWAIT};
+    int go[2];
+    int status;
+    alarm(10);
+    mount_outside(here, 0);
+    make_file(here->fs, "/m/file");
+    hf_sync *use_handle = open_use_handle(here);
+    CHECK_EQUAL(pipe(go), 0);
+    held_back = go[0];
+    pid_t pid = hf_fork();
+    if (pid == 0) {
+        _exit(0);
+    }
+    CHECK(hf_sync_acquire(use_handle, HF_EXCLUSIVE, &now) >= 0);
+    CHECK_EQUAL(hf_sync_release(use_handle), 0);
+    CHECK_EQUAL(write(go[1], "g", 1), 1);
+    CHECK_EQUAL(waitpid(pid, &status, 0), pid);
+    CHECK_EQUAL(status, 0);
+    hf_sync_close(use_handle);
+    CHECK_EQUAL(hf_umount2(here->fs, "/m", 0), 0);
+    close(go[0]);
+    close(go[1]);
+}
+
+static void test_a_child_uses_nothing_that_its_parent_does_not_use(void **state)
+{
+    fs_world_play(&world, act_fork_without_use, NULL);
+}
+
+struct waiter {
+    hf_sync *use_handle;
+    hf_cancel *cancel;
+};
+
+static void *wait_for_the_use(void *argument)
+{
+    const struct waiter *waiter = argument;
+    const hf_wait_opts opts = {.cancel = waiter->cancel};
+    CHECK_EQUAL(hf_sync_acquire(waiter->use_handle, HF_EXCLUSIVE, &opts), -ECANCELED);
+    return NULL;
+}
+
+static uint64_t count_recalls(hf_client *client)
+{
+    hf_client_stats stats;
+    hf_client_get_stats(client, &stats);
+    return stats.recalls_received;
+}
+
+/* Somebody waits for what the parent uses, and is first: the child has its use when that is over. */
+static void act_fork_before_waiter(struct fs_world *here, void *argument)
+{
+    struct waiter waiter;
+    hf_client *other;
+    pthread_t thread;
+    int status;
+    mount_outside(here, 0);
+    make_file(here->fs, "/m/file");
+    CHECK_EQUAL(hf_open(here->fs, "/m/file", O_RDWR, 0), 0);
+    hf_sync *use_handle = open_use_handle(here);
+    CHECK_EQUAL(hf_client_connect(here->server.address, NULL, &other), 0);
+    CHECK_EQUAL(
+        client_open_reserved(other, hf_sync_id(use_handle), HF_SYNC_LOCK, &waiter.use_handle), 0);
+    CHECK_EQUAL(hf_cancel_new(other, &waiter.cancel), 0);
+    const uint64_t recalls = count_recalls(here->client);
+    CHECK_EQUAL(pthread_create(&thread, NULL, wait_for_the_use, &waiter), 0);
+    while (count_recalls(here->client) == recalls) {
+        sched_yield();
+    }
+    pid_t pid = hf_fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        CHECK_EQUAL(hf_write(here->fs, 0, "child", 5), 5);
+        CHECK_EQUAL(hf_umount2(here->fs, "/m", 0), -EBUSY);
+        _exit(0);
+    }
+    hf_cancel_fire(waiter.cancel);
+    CHECK_EQUAL(pthread_join(thread, NULL), 0);
+    CHECK_EQUAL(waitpid(pid, &status, 0), pid);
+    CHECK_EQUAL(status, 0);
+    CHECK_EQUAL(hf_close(here->fs, 0), 0);
+    CHECK_EQUAL(hf_umount2(here->fs, "/m", 0), 0);
+    hf_cancel_free(waiter.cancel);
+    hf_sync_close(waiter.use_handle);
+    hf_client_unref(other);
+    hf_sync_close(use_handle);
+}
+
+static void test_a_fork_does_not_fail_for_who_waits_for_the_mount(void **state)
+{
+    fs_world_play(&world, act_fork_before_waiter, NULL);
+}
+
 static void act_use_and_stay(struct fs_world *here, void *argument)
 {
     mount_outside(here, 0);
@@ -580,6 +677,8 @@ int main(void)
         CASE(test_a_child_that_inherits_a_use_is_in_the_way),
         CASE(test_so_is_one_of_a_plain_fork),
         CASE(test_a_child_uses_what_it_inherits_from_its_first_moment),
+        CASE(test_a_child_uses_nothing_that_its_parent_does_not_use),
+        CASE(test_a_fork_does_not_fail_for_who_waits_for_the_mount),
         CASE(test_the_dead_are_in_nobodys_way),
         CASE(test_what_is_open_in_a_detached_mount_goes_on),
     };
