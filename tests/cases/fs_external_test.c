@@ -6,6 +6,7 @@
 #include "lib/fs_world.h"
 
 #include <errno.h>
+#include <holdfast/export.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -310,6 +311,34 @@ static void act_look_again(struct fs_world *world, void *argument)
     hf_fs_detach(fs);
 }
 
+/* The file comes by itself, and nobody has walked there. */
+static void act_import(struct fs_world *world, void *argument)
+{
+    hf_fs *const fs[2] = {attach(world), attach(world)};
+    struct stat st;
+    uint8_t bytes[256];
+
+    CHECK_EQUAL(chdir(world->root), 0);
+    make_file("f", "text");
+    const int fd = hf_open(fs[0], "f", O_RDONLY, 0);
+    const ssize_t size = hf_export_file(fs[0], fd, bytes, sizeof bytes);
+    CHECK(size > 0);
+    const int copy = hf_import_file(fs[1], bytes, (size_t)size, 0);
+    CHECK(copy >= 0);
+    CHECK_EQUAL(hf_fstat(fs[1], copy, &st), 0);
+    CHECK_EQUAL(st.st_size, 4);
+    make_file("f", "longer text");
+    CHECK_EQUAL(hf_fstat(fs[1], copy, &st), 0);
+    CHECK_EQUAL(st.st_size, 11);
+    hf_fs_detach(fs[0]);
+    hf_fs_detach(fs[1]);
+}
+
+static void test_what_is_imported_is_looked_at_again(void **state)
+{
+    play(act_import);
+}
+
 static void test_what_others_changed_is_seen_at_once(void **state)
 {
     play(act_look_again);
@@ -323,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_directories_are_where_others_moved_them),
         cmocka_unit_test(test_renames_of_what_others_change),
         cmocka_unit_test(test_what_others_changed_is_seen_at_once),
+        cmocka_unit_test(test_what_is_imported_is_looked_at_again),
     };
     return cmocka_run_group_tests_name("fs external", tests, NULL, NULL);
 }

@@ -90,8 +90,10 @@ static void use_all(struct fs_world *world)
     CHECK_EQUAL(hf_fsetxattr(fs, fd, "user.a", "1", 1, 0), 0);
     snprintf(path, sizeof path, "%s/sub", world->outside);
     CHECK_EQUAL(mkdir(path, 0755), 0);
+    snprintf(path, sizeof path, "%s/sub/deep", world->outside);
+    CHECK_EQUAL(mkdir(path, 0755), 0);
     CHECK_EQUAL(hf_mount(fs, world->outside, "directory", "direct", MS_RDONLY, NULL), 0);
-    CHECK_EQUAL(hf_chdir(fs, "directory/sub"), 0);
+    CHECK_EQUAL(hf_chdir(fs, "directory/sub/deep"), 0);
     CHECK_EQUAL(hf_stat(fs, "..", &attributes), 0);
     CHECK(hf_getcwd(fs, path, sizeof path) > 0);
     fd = hf_open(fs, ".", O_RDONLY | O_DIRECTORY, 0);
