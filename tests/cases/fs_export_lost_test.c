@@ -390,6 +390,8 @@ static void test_what_others_park_is_not_believed(void **state)
 
     assert_int_equal(import_forged(directory, id, &data, sizeof data - 1), -EINVAL);
     assert_int_equal(import_forged(directory, id, NULL, 0), -EINVAL);
+    const struct export_data longer[2] = {good};
+    assert_int_equal(import_forged(directory, id, longer, sizeof data + 1), -EINVAL);
     assert_int_equal(import_forged(directory, none, &data, sizeof data), -EINVAL);
     assert_int_equal(import_forged(directory, inode, &data, sizeof data), -EINVAL);
     assert_int_equal(import_forged(path, id, &data, sizeof data), -EINVAL);
@@ -421,11 +423,33 @@ static void test_what_others_park_is_not_believed(void **state)
     int ends[2];
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     assert_int_equal(import_forged(ends[0], id, &good, sizeof good), -EINVAL);
+    assert_int_equal(import_forged(ends[0], inode, &good, sizeof good), -EINVAL);
     close(ends[0]);
     close(ends[1]);
     close(directory);
     close(path);
     expect_nothing_parked();
+}
+
+/* Bytes that are made up may name any open file as the working directory. */
+static void test_a_working_directory_that_is_none(void **state)
+{
+    struct puppet other;
+    struct export_head head;
+    const struct bytes some = export_some();
+    struct bytes bytes = tell_export_file(&one, 0);
+    assert_int_equal(export_get_head((uint8_t *)bytes.at, bytes.size, &head), 0);
+    head.kind = EXPORT_ALL;
+    head.descriptors = 0;
+    head.has_directory = true;
+    export_set_head((uint8_t *)bytes.at, &head);
+    bytes.size = export_size(0);
+    start_other(&other);
+    assert_int_equal(tell_import(&other, &bytes), -EINVAL);
+    assert_int_equal(puppet_tell(&other, PUPPET_GETCWD, 0, 0, 0, NULL, 0), sizeof "/");
+    assert_int_equal(tell_bytes(&other, PUPPET_DROP, &bytes), 0);
+    assert_int_equal(tell_bytes(&other, PUPPET_DROP, &some), 0);
+    puppet_end(&other);
 }
 
 static void test_a_ticket_that_was_guessed(void **state)
@@ -540,6 +564,7 @@ int main(int argc, char **argv)
         TEST(test_nothing_is_exported),
         TEST(test_damaged_bytes_are_refused_and_cost_nothing),
         TEST(test_what_others_park_is_not_believed),
+        TEST(test_a_working_directory_that_is_none),
         TEST(test_a_ticket_that_was_guessed),
         cmocka_unit_test_setup_teardown(
             test_over_the_limit_nothing_is_exported, set_up_narrow, tear_down),

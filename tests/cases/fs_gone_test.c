@@ -6,6 +6,7 @@
 #include "lib/test.h"
 
 #include <errno.h>
+#include <holdfast/export.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -121,10 +122,30 @@ static void act_lose_names(struct fs_world *world, void *argument)
     }
 }
 
+/* It had no name any more when it came. */
+static void act_import_removed(struct fs_world *world, void *argument)
+{
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_fs *importer = fs_world_attach(world, &config);
+    uint8_t bytes[256];
+    int fd = hf_open(world->fs, "f", O_CREAT | O_RDWR, 0644);
+    const ssize_t size = hf_export_file(world->fs, fd, bytes, sizeof bytes);
+    CHECK(size > 0);
+    CHECK_EQUAL(hf_unlink(world->fs, "f"), 0);
+    CHECK_EQUAL(hf_close(world->fs, fd), 0);
+    fd = hf_import_file(importer, bytes, (size_t)size, 0);
+    CHECK(fd >= 0);
+    CHECK_EQUAL(hf_fchmod(importer, fd, 0600), 0);
+    CHECK_EQUAL(hf_close(importer, fd), 0);
+    CHECK_EQUAL(count_removed(), 0);
+    hf_fs_detach(importer);
+}
+
 /* The host gives its space back at once, not when our caches are full. */
 static void test_nothing_is_kept_of_what_has_no_name(void **state)
 {
     play(act_lose_names);
+    play(act_import_removed);
 }
 
 /* A removed directory that somebody has open has no entries, not even `.`, whatever was listed. */
