@@ -330,6 +330,10 @@ static void act_import(struct fs_world *world, void *argument)
     make_file("f", "longer text");
     CHECK_EQUAL(hf_fstat(fs[1], copy, &st), 0);
     CHECK_EQUAL(st.st_size, 11);
+
+    /* What fails to come takes no descriptor. */
+    CHECK_EQUAL(hf_import_file(fs[1], bytes, (size_t)size, 0), -ESTALE);
+    CHECK_EQUAL(hf_open(fs[1], "f", O_RDONLY, 0), copy + 1);
     hf_fs_detach(fs[0]);
     hf_fs_detach(fs[1]);
 }

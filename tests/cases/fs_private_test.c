@@ -203,7 +203,7 @@ static void test_who_inherited_it_sees_it_go(void **state)
 
 /* ---- another file gets its number ---- */
 
-#define REUSE_ROUNDS 200
+#define REUSE_ROUNDS 80
 #define SLOT_REUSED 0
 
 /* Make files that nobody is told of until one has @number; that one is "x". */
@@ -213,7 +213,7 @@ static bool make_with_number(hf_fs *fs, ino_t number)
     char path[24];
     bool found = false;
     int made = 0;
-    while (!found && made < 100) {
+    while (!found && made < 50) {
         make(fs, "x");
         CHECK_EQUAL(hf_stat(fs, "x", &attributes), 0);
         found = attributes.st_ino == number;
