@@ -25,6 +25,8 @@
 struct slot {
     int fd; /* -1: nothing */
     uint64_t number;
+    struct timespec ours[3], theirs[3]; /* as same_times() saw them last */
+    bool is_seen;
 };
 
 struct sides {
@@ -113,6 +115,8 @@ void same_attributes(const struct sides *sides, const struct store_attributes *o
                      const struct stat *theirs);
 void same_space(const struct sides *sides);
 void same_slots(const struct sides *sides);
+/* Which times of what is in use have changed since the last call. */
+void same_times(struct sides *sides);
 void same_tree(struct sides *sides, int directory, uint64_t number);
 
 typedef void name_operation(struct sides *sides);

@@ -96,6 +96,38 @@ static void same_data(struct sides *sides, uint64_t number, int fd, off_t size)
     }
 }
 
+static bool is_same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+void same_times(struct sides *sides)
+{
+    static const char *const names[] = {"atime moved", "mtime moved", "ctime moved"};
+    for (int i = 0; i < SLOTS; i++) {
+        struct slot *slot = &sides->slots[i];
+        struct stat status;
+        struct store_attributes attributes;
+        if (slot->fd < 0) {
+            continue;
+        }
+        assert_int_equal(fstat(slot->fd, &status), 0);
+        assert_int_equal(sides->store->ops->get_attributes(sides->store, slot->number, &attributes),
+                         0);
+        const struct timespec ours[] = {attributes.atime, attributes.mtime, attributes.ctime};
+        const struct timespec theirs[] = {status.st_atim, status.st_mtim, status.st_ctim};
+        for (int k = 0; slot->is_seen && k < 3; k++) {
+            same(sides,
+                 names[k],
+                 !is_same_time(ours[k], slot->ours[k]),
+                 !is_same_time(theirs[k], slot->theirs[k]));
+        }
+        memcpy(slot->ours, ours, sizeof(ours));
+        memcpy(slot->theirs, theirs, sizeof(theirs));
+        slot->is_seen = true;
+    }
+}
+
 static int count_entry(void *context, struct store_name name, uint64_t number, uint32_t type,
                        uint64_t position)
 {

@@ -59,7 +59,7 @@ void do_make_unnamed(struct sides *sides)
              sides->store, &sides->call, directory->number, &what, linkable, &attributes),
          theirs);
     if (fd >= 0) {
-        *slot = (struct slot){fd, attributes.number};
+        *slot = (struct slot){.fd = fd, .number = attributes.number};
     }
 }
 
@@ -89,7 +89,7 @@ void do_open(struct sides *sides)
         if (fd >= 0) {
             assert_int_equal(sides->store->ops->hold(sides->store, ours.number), 0);
             empty_slot(sides, slot);
-            *slot = (struct slot){fd, ours.number};
+            *slot = (struct slot){.fd = fd, .number = ours.number};
         }
     }
 }

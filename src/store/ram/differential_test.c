@@ -73,7 +73,7 @@ static void set_up_sides(struct sides *sides, uint64_t seed)
         ram_store_new(&limits, &sides->call, 0755, geteuid(), getegid(), &sides->store), 0);
     const int root = open(sides->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(root >= 0);
-    sides->slots[0] = (struct slot){root, STORE_ROOT};
+    sides->slots[0] = (struct slot){.fd = root, .number = STORE_ROOT};
     assert_int_equal(sides->store->ops->hold(sides->store, STORE_ROOT), 0);
 }
 
@@ -133,10 +133,42 @@ static void test_does_what_tmpfs_does(void **state)
     umask(mask);
 }
 
+/* The kernel's clock for files stands still for some milliseconds: a new tick, so that a time that
+ * is set is seen to move. */
+static void wait_for_tick(void)
+{
+    struct timespec first;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &first);
+    do {
+        sched_yield();
+        clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    } while (now.tv_nsec == first.tv_nsec && now.tv_sec == first.tv_sec);
+}
+
+/* Each operation moves the times that it moves on tmpfs. */
+static void test_times_move_as_on_tmpfs(void **state)
+{
+    static struct sides sides;
+    mode_t mask = umask(0);
+    const char *wanted = getenv("HF_SEED");
+    /* An even one: without limits, with extended attributes. */
+    set_up_sides(&sides, wanted == NULL ? 2 : 2 * strtoull(wanted, NULL, 10));
+    for (sides.step = 0; sides.step < 500; sides.step++) {
+        sides.call.now.tv_sec++;
+        wait_for_tick();
+        do_anything(&sides);
+        same_times(&sides);
+    }
+    tear_down_sides(&sides);
+    umask(mask);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_does_what_tmpfs_does),
+        cmocka_unit_test(test_times_move_as_on_tmpfs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,7 @@ static bool is_above(const struct ram_inode *inode, const struct ram_inode *dire
 }
 
 /* The rules in the order in which Linux looks at them. */
-static int check(const struct renaming *rename, unsigned flags)
+static int check_rename(const struct renaming *rename, unsigned flags)
 {
     const struct ram_dentry *victim = rename->victim;
     const struct ram_inode *inode = rename->old->inode;
@@ -142,7 +142,7 @@ int ram_rename(struct store *store, const struct store_call *call, uint64_t dire
         return -ENOENT;
     }
     rename.victim = ram_find_dentry(ram, rename.to, new_name);
-    result = check(&rename, flags);
+    result = check_rename(&rename, flags);
     struct ram_inode *moved = rename.old->inode;
     if (result < 0 || (rename.victim != NULL && rename.victim->inode == moved)) {
         return result; /* two names of one file: nothing happens */

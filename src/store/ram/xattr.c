@@ -18,7 +18,7 @@ static bool has_prefix(struct store_name name, const char *prefix)
 }
 
 /* @no_user: the errno for a user. attribute of what has none. */
-static int check_name(const struct ram_inode *inode, struct store_name name, int no_user)
+static int check_xattr_name(const struct ram_inode *inode, struct store_name name, int no_user)
 {
     static const char *const prefixes[] = {"user.", "trusted.", "security."};
     if (name.length == 0 || name.length > STORE_MAX_XATTR_NAME) {
@@ -39,7 +39,7 @@ static int check_name(const struct ram_inode *inode, struct store_name name, int
 }
 
 /* The link to the attribute, or the one at the end of the list. */
-static struct ram_xattr **find(struct ram_inode *inode, struct store_name name)
+static struct ram_xattr **find_xattr(struct ram_inode *inode, struct store_name name)
 {
     struct ram_xattr **link = &inode->xattrs;
     while (*link != NULL && ((*link)->name_length != name.length ||
@@ -84,7 +84,7 @@ void ram_drop_capability(struct ram_store *ram, struct ram_inode *inode)
     if (inode->xattrs == NULL) {
         return;
     }
-    struct ram_xattr **link = find(inode, (struct store_name){name, sizeof(name) - 1});
+    struct ram_xattr **link = find_xattr(inode, (struct store_name){name, sizeof(name) - 1});
     if (*link != NULL) {
         drop(ram, inode, link);
     }
@@ -97,11 +97,11 @@ int64_t ram_get_xattr(struct store *store, uint64_t number, struct store_name na
     if (inode == NULL) {
         return -ESTALE;
     }
-    const int result = check_name(inode, name, -ENODATA);
+    const int result = check_xattr_name(inode, name, -ENODATA);
     if (result < 0) {
         return result;
     }
-    const struct ram_xattr *xattr = *find(inode, name);
+    const struct ram_xattr *xattr = *find_xattr(inode, name);
     if (xattr == NULL) {
         return -ENODATA;
     }
@@ -143,11 +143,11 @@ int ram_set_xattr(struct store *store, const struct store_call *call, uint64_t n
     if (size > STORE_MAX_XATTR_VALUE) {
         return -E2BIG;
     }
-    const int result = check_name(inode, name, -EPERM);
+    const int result = check_xattr_name(inode, name, -EPERM);
     if (result < 0) {
         return result;
     }
-    struct ram_xattr **link = find(inode, name);
+    struct ram_xattr **link = find_xattr(inode, name);
     struct ram_xattr *old = *link;
     if (old != NULL && (flags & XATTR_CREATE) != 0) {
         return -EEXIST;
@@ -207,11 +207,11 @@ int ram_remove_xattr(struct store *store, const struct store_call *call, uint64_
     if (inode == NULL) {
         return -ESTALE;
     }
-    const int result = check_name(inode, name, -EPERM);
+    const int result = check_xattr_name(inode, name, -EPERM);
     if (result < 0) {
         return result;
     }
-    struct ram_xattr **link = find(inode, name);
+    struct ram_xattr **link = find_xattr(inode, name);
     if (*link == NULL) {
         return -ENODATA;
     }
