@@ -455,8 +455,8 @@ int64_t ram_copy(struct store *store, const struct store_call *call, uint64_t fr
     const int64_t fits = add_pages(&adding, to_begin, left);
     if (fits > 0) {
         copy_bytes(source, begin, adding.inode, to_begin, (uint64_t)fits);
-        ram_touch_inode(source, call);
         written(&adding, to_begin + (uint64_t)fits);
+        ram_touch_inode(source, call);
     }
     return fits;
 }

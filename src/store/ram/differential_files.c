@@ -64,7 +64,12 @@ void do_set_size(struct sides *sides, const struct slot *slot)
 {
     const struct store_attributes values = {.size = (uint64_t)any_offset(sides)};
     const bool as_named = below(sides, 2) == 0;
+    struct stat status;
     char path[40];
+    assert_int_equal(fstat(slot->fd, &status), 0);
+    if (as_named && status.st_size == (off_t)values.size) {
+        return; /* tmpfs moves the times then if the file has any pages */
+    }
     sides->operation = as_named ? "set size as named" : "set size";
     snprintf(path, sizeof(path), "/proc/self/fd/%d", slot->fd);
     const int64_t theirs = result_of(as_named ? truncate(path, (off_t)values.size)

@@ -153,7 +153,7 @@ static void test_times_move_as_on_tmpfs(void **state)
     mode_t mask = umask(0);
     const char *wanted = getenv("HF_SEED");
     /* An even one: without limits, with extended attributes. */
-    set_up_sides(&sides, wanted == NULL ? 2 : 2 * strtoull(wanted, NULL, 10));
+    set_up_sides(&sides, wanted == NULL ? 4 : 2 * strtoull(wanted, NULL, 10));
     for (sides.step = 0; sides.step < 500; sides.step++) {
         sides.call.now.tv_sec++;
         wait_for_tick();

@@ -40,7 +40,7 @@ static void *calloc_or_fail(size_t count, size_t size)
 
 #include <cmocka.h>
 
-#define STEPS 6000
+#define STEPS 3000
 #define PAGES 60
 #define INODES 40
 

@@ -201,7 +201,6 @@ int ram_remove_directory(struct store *store, const struct store_call *call, uin
     }
     ram_remove_dentry(ram, parent, dentry);
     ram_changed(parent, call);
-    inode->mtime = call->now;
     ram_lose_link(ram, call, inode);
     return 0;
 }

@@ -433,6 +433,25 @@ static void test_relatime(void **state)
     }
 }
 
+/* truncate(2) to the size that a file has leaves its times, ftruncate(2) does not. */
+static void test_same_size(void **state)
+{
+    struct world *world = *state;
+    const uint64_t number = make(world, STORE_ROOT, "a", S_IFREG);
+    const struct store_attributes values = {.size = 3};
+    assert_int_equal(world->ops->write(world->store, &world->call, number, 0, "abc", 3), 3);
+    world->call.now.tv_sec++;
+    assert_int_equal(world->ops->set_attributes(
+                         world->store, &world->call, number, STORE_SET_NAMED_SIZE, &values),
+                     0);
+    assert_int_equal(attributes_of(world, number).mtime.tv_sec, 100);
+    assert_int_equal(attributes_of(world, number).ctime.tv_sec, 100);
+    assert_int_equal(
+        world->ops->set_attributes(world->store, &world->call, number, STORE_SET_SIZE, &values), 0);
+    assert_int_equal(attributes_of(world, number).mtime.tv_sec, 101);
+    assert_int_equal(attributes_of(world, number).ctime.tv_sec, 101);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -448,6 +467,7 @@ int main(void)
         TEST(test_directories_pass_on_their_group),
         TEST(test_parent),
         TEST(test_relatime),
+        TEST(test_same_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
