@@ -141,7 +141,7 @@ static uint64_t any_number(struct world *world)
 
 static struct store_name any_name(struct world *world)
 {
-    return (struct store_name){"abcdefgh" + below(world, 8), 1};
+    return (struct store_name){&"abcdefgh"[below(world, 8)], 1};
 }
 
 static int64_t any_make(struct world *world)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 static int ram_get_attributes(struct store *store, uint64_t number, struct store_attributes *out)

@@ -9,6 +9,7 @@
 #include "store/ram/ram.h"
 
 #include <errno.h>
+#include <stdio.h> /* RENAME_x */
 #include <stdlib.h>
 
 struct renaming {
