@@ -207,8 +207,8 @@ struct store_ops {
                      int64_t offset, const void *data, size_t size);
     /* As fallocate(2) with @mode: 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE with
      * FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE with or without; others are -EOPNOTSUPP. Costs the
-     * pages that were not there: all or -ENOSPC. Neither data is read nor holes are found where a
-     * page was only allocated. */
+     * pages that were not there: all or -ENOSPC. A page that was only allocated reads as zeros and is
+     * a hole to seek(). (tmpfs itself refuses FALLOC_FL_ZERO_RANGE.) */
     int (*allocate)(struct store *store, const struct store_call *call, uint64_t number, int mode,
                     int64_t offset, int64_t length);
     /* SEEK_DATA or SEEK_HOLE from @offset on, in whole pages. -ENXIO, -EINVAL. */
