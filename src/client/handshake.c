@@ -98,7 +98,7 @@ static int wait_ready(int fd, short events, uint64_t deadline_ns)
 
 int client_write_message(int fd, const struct wire_message *message, uint64_t deadline_ns)
 {
-    uint8_t frame[WIRE_LENGTH_BYTES + WIRE_FRAME_MAX];
+    uint8_t frame[WIRE_LENGTH_BYTES + WIRE_SMALL_FRAME_MAX];
     size_t size = wire_encode(message, frame);
     size_t sent = 0;
     while (sent < size) {

@@ -94,7 +94,7 @@ static int send_frame(hf_client *client, const uint8_t *frame, size_t size, int 
 static int ask(hf_client *client, struct wire_message *message, int fd,
                struct park_request *request)
 {
-    uint8_t frame[WIRE_LENGTH_BYTES + WIRE_FRAME_MAX];
+    uint8_t frame[WIRE_LENGTH_BYTES + WIRE_SMALL_FRAME_MAX];
     pthread_mutex_lock(&client->lock);
     request->seq = ++client->park_seq;
     message->seq = request->seq;

@@ -21,7 +21,7 @@ const struct limit_range limit_ranges[] = {SERVER_LIMITS(LIMIT)};
 
 const size_t limit_range_count = sizeof(limit_ranges) / sizeof(limit_ranges[0]);
 
-_Static_assert(WIRE_FRAME_MAX == 4608, "the range of frame_bytes says so too");
+_Static_assert(WIRE_FRAME_MAX == 66560, "the range of frame_bytes says so too");
 
 const struct limit_range *limit_find(const char *name)
 {

@@ -14,7 +14,7 @@
     LIMIT(clients, 1, 1000000, 4096, "connections at one time")                                    \
     LIMIT(handles, 1, UINT32_MAX, 4000000, "handles open or held by one client")                   \
     LIMIT(queued, 1, UINT32_MAX, 100000, "waiting requests of one client")                         \
-    LIMIT(frame_bytes, 64, 4608, 4608, "longest frame accepted")                                   \
+    LIMIT(frame_bytes, 64, 66560, 66560, "longest frame accepted")                                 \
     LIMIT(value_bytes, 0, HF_VALUE_MAX, HF_VALUE_MAX, "longest value accepted")                    \
     LIMIT(unsent_bytes, 16384, UINT64_C(1) << 40, 64 << 20, "waiting for a client to read")        \
     LIMIT(owner_died_marks, 0, UINT32_MAX, 65536, "kept for handles nobody has open")              \

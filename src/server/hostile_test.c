@@ -79,7 +79,7 @@ static void frame_is_answered_with(const void *bytes, size_t size, enum wire_rea
 
 static void message_is_answered_with(const struct wire_message *message, enum wire_reason reason)
 {
-    uint8_t frame[WIRE_LENGTH_BYTES + WIRE_FRAME_MAX];
+    uint8_t frame[WIRE_LENGTH_BYTES + WIRE_SMALL_FRAME_MAX];
     frame_is_answered_with(frame, wire_encode(message, frame), reason);
 }
 

@@ -11,7 +11,7 @@
 
 struct shape {
     const char *name;    /* NULL: no such kind */
-    uint16_t fixed_size; /* all fields; of BYTES, the length only */
+    uint16_t fixed_size; /* all fields; of BYTES the length only, of REST nothing */
     bool has_data;
     enum wire_direction direction;
 };
@@ -22,11 +22,13 @@ struct shape {
 #define U64(field) +8
 #define ID(field) +16
 #define BYTES(field) +2
+#define REST(field)
 #define MESSAGE(name, number, direction, fields) FIXED_SIZE_##name = 0 fields,
 enum {
 #include "wire/messages.def"
 };
 #undef MESSAGE
+#undef REST
 #undef BYTES
 #undef ID
 #undef U64
@@ -40,6 +42,7 @@ enum {
 #define U64(field)
 #define ID(field)
 #define BYTES(field) +1
+#define REST(field) +1
 #define MESSAGE(kind, number, way, fields)                                                         \
     [number] = {.name = #kind,                                                                     \
                 .fixed_size = FIXED_SIZE_##kind,                                                   \
@@ -49,6 +52,7 @@ static const struct shape shapes[] = {
 #include "wire/messages.def"
 };
 #undef MESSAGE
+#undef REST
 #undef BYTES
 #undef ID
 #undef U64
@@ -72,6 +76,8 @@ static uint8_t known_flags(enum wire_kind kind)
         return WIRE_RELEASE_FLAGS;
     case WIRE_GRANT:
         return WIRE_GRANT_FLAGS;
+    case WIRE_OPERATION:
+        return WIRE_OPERATION_FLAGS;
     default:
         return 0;
     }
@@ -97,13 +103,18 @@ size_t wire_size(const struct wire_message *message)
     return WIRE_LENGTH_BYTES + frame_size;
 }
 
-static uint8_t *put_data(uint8_t *out, const uint8_t *data, uint16_t size)
+static uint8_t *put_rest(uint8_t *out, const uint8_t *data, size_t size)
 {
-    out = put(out, size, 2);
     if (size > 0) {
         memcpy(out, data, size);
     }
     return out + size;
+}
+
+static uint8_t *put_data(uint8_t *out, const uint8_t *data, size_t size)
+{
+    assert(size <= UINT16_MAX);
+    return put_rest(put(out, size, 2), data, size);
 }
 
 #define U8(field) out = put(out, message->field, 1);
@@ -112,6 +123,7 @@ static uint8_t *put_data(uint8_t *out, const uint8_t *data, uint16_t size)
 #define U64(field) out = put(out, message->field, 8);
 #define ID(field) out = put(put(out, message->field.space, 8), message->field.object, 8);
 #define BYTES(field) out = put_data(out, message->field, message->field##_size);
+#define REST(field) out = put_rest(out, message->field, message->field##_size);
 #define MESSAGE(name, number, direction, fields)                                                   \
     case WIRE_##name:                                                                              \
         fields break;
@@ -130,6 +142,7 @@ size_t wire_encode(const struct wire_message *message, uint8_t *out)
 }
 
 #undef MESSAGE
+#undef REST
 #undef BYTES
 #undef ID
 #undef U64
@@ -166,7 +179,7 @@ static uint64_t get(struct reader *reader, size_t size)
 
 /* The frame's length says how much data there must be; what has arrived of the data's own
  * length has to agree. */
-static const uint8_t *get_data(struct reader *reader, uint16_t *size)
+static const uint8_t *get_data(struct reader *reader, uint32_t *size)
 {
     const size_t expected = reader->left - 2;
     if (expected > UINT16_MAX || (reader->arrived > 0 && reader->at[0] != (expected & 0xff)) ||
@@ -174,7 +187,13 @@ static const uint8_t *get_data(struct reader *reader, uint16_t *size)
         reader->malformed = true;
         return NULL;
     }
-    *size = (uint16_t)get(reader, 2);
+    *size = (uint32_t)get(reader, 2);
+    return *size > 0 ? reader->at : NULL;
+}
+
+static const uint8_t *get_rest(const struct reader *reader, uint32_t *size)
+{
+    *size = (uint32_t)reader->left;
     return *size > 0 ? reader->at : NULL;
 }
 
@@ -186,6 +205,7 @@ static const uint8_t *get_data(struct reader *reader, uint16_t *size)
     message->field.space = get(reader, 8);                                                         \
     message->field.object = get(reader, 8);
 #define BYTES(field) message->field = get_data(reader, &message->field##_size);
+#define REST(field) message->field = get_rest(reader, &message->field##_size);
 #define MESSAGE(name, number, direction, fields)                                                   \
     case WIRE_##name:                                                                              \
         fields break;
@@ -198,6 +218,7 @@ static void get_fields(struct reader *reader, struct wire_message *message)
 }
 
 #undef MESSAGE
+#undef REST
 #undef BYTES
 #undef ID
 #undef U64
@@ -208,7 +229,7 @@ static void get_fields(struct reader *reader, struct wire_message *message)
 static bool length_fits(const struct shape *shape, size_t length)
 {
     const size_t least = 1 + (size_t)shape->fixed_size;
-    return length == least || (shape->has_data && length > least && length - least <= UINT16_MAX);
+    return length == least || (shape->has_data && length > least);
 }
 
 static bool length_fits_any(enum wire_direction direction, size_t length)

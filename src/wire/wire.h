@@ -9,9 +9,12 @@
 #include <stdbool.h>
 
 #define WIRE_MAGIC UINT32_C(0x31464c48) /* "HLF1" on the wire */
-#define WIRE_VERSION 2
+#define WIRE_VERSION 3
 #define WIRE_LENGTH_BYTES 4 /* in front of every frame, not counted in it */
-#define WIRE_FRAME_MAX 4608 /* the longest frame of this version, length field not counted */
+/* The longest frame of this version, length field not counted; and the longest of those that are
+ * about sync handles and parking. */
+#define WIRE_FRAME_MAX 66560
+#define WIRE_SMALL_FRAME_MAX 4608
 
 enum wire_kind {
 #define MESSAGE(name, number, direction, fields) WIRE_##name = number,
@@ -35,6 +38,9 @@ enum wire_direction { TO_SERVER, TO_CLIENT };
 #define WIRE_OWNER_DIED 0x02
 #define WIRE_DENIED 0x04 /* not granted; `reason` says why; grant and mode are 0 */
 #define WIRE_GRANT_FLAGS 0x07
+/* OPERATION.flags */
+#define WIRE_SERVED 0x01 /* the client holds nothing: the server takes the hold, for this alone */
+#define WIRE_OPERATION_FLAGS 0x01
 
 /* GRANT.reason with WIRE_DENIED, PARKED.reason, and GOODBYE.reason. REASON(name, number, errno, text) */
 #define WIRE_REASONS(REASON)                                                                       \
@@ -56,7 +62,10 @@ enum wire_direction { TO_SERVER, TO_CLIENT };
     REASON(UNKNOWN_HANDLE, 22, EPROTO, "handle not open")                                          \
     REASON(TOO_SLOW, 23, ETIMEDOUT, "client does not read or does not say hello")                  \
     REASON(SHUTDOWN, 24, ESHUTDOWN, "the server stops")                                            \
-    REASON(BAD_DESCRIPTOR, 25, EPROTO, "a descriptor is missing, left over or of the wrong kind")
+    REASON(BAD_DESCRIPTOR, 25, EPROTO, "a descriptor is missing, left over or of the wrong kind")  \
+    REASON(NOT_HELD, 26, EPROTO, "an operation on what the client does not hold")                  \
+    REASON(NOT_PERMITTED, 27, EPROTO, "an operation that the client may not do")                   \
+    REASON(NOT_RESERVED, 28, EPROTO, "more space or numbers than the client was given")
 
 enum wire_reason {
 #define REASON(name, number, error, text) WIRE_REASON_##name = number,
@@ -79,8 +88,12 @@ struct wire_message {
     uint64_t grant;
     uint64_t version; /* of the value */
     uint64_t client;
+    uint64_t inode;
+    uint32_t store;       /* that an operation is about: the number of its backend */
+    uint32_t credentials; /* 0: the peer's own, else as defined by an operation */
+    uint32_t error;       /* a positive errno, or 0 */
+    uint32_t data_size;
     const uint8_t *data; /* not NUL-terminated; points into the decoded frame */
-    uint16_t data_size;
 };
 
 /* Decoding: what is wrong with a frame. */
