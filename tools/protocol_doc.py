@@ -6,7 +6,8 @@
 
 A table stands below a line `<!-- table: NAME -->` and ends at the first line that is not of a
 table. Its cells come from src/wire/messages.def and src/wire/wire.h, except those of a last
-column called "meaning", which is written by hand and kept.
+column called "meaning", which is written by hand and kept. So do those of operations and records,
+from src/wire/operations.def and records.def.
 """
 import os
 import re
@@ -14,11 +15,14 @@ import sys
 
 DOCUMENT = "docs/protocol.md"
 MESSAGES = "src/wire/messages.def"
-HEADERS = ["src/wire/wire.h", "include/holdfast/sync.h"]
+OPERATIONS = "src/wire/operations.def"
+RECORDS = "src/wire/records.def"
+HEADERS = ["src/wire/wire.h", "src/wire/operations.h", "include/holdfast/sync.h"]
 
-BYTES_OF_TYPE = {"U8": 1, "U16": 2, "U32": 4, "U64": 8, "ID": 16, "BYTES": 2}
+BYTES_OF_TYPE = {"U8": 1, "U16": 2, "U32": 4, "U64": 8, "ID": 16, "BYTES": 2, "REST": 0}
 WAYS = {"TO_SERVER": "client → server", "TO_CLIENT": "server → client"}
-CONSTANTS = ["WIRE_MAGIC", "WIRE_VERSION", "WIRE_FRAME_MAX", "HF_VALUE_MAX"]
+CONSTANTS = ["WIRE_MAGIC", "WIRE_VERSION", "WIRE_FRAME_MAX", "WIRE_SMALL_FRAME_MAX", "HF_VALUE_MAX",
+             "WIRE_DATA_MAX"]
 BEFORE_FIELDS = 5  # the frame's length and the kind
 
 
@@ -45,6 +49,18 @@ def read_messages(text):
     if len(messages) != len(re.findall(r"^MESSAGE\(", text, flags=re.MULTILINE)):
         raise Wrong(f"{MESSAGES}: a message that is not understood")
     return messages
+
+
+def read_layouts(text, macro, path, before):
+    """[(what stands before the fields, "fields as TYPE(field) ...")]"""
+    pattern = rf"^{macro}\({before},\s*((?:\w+\(\w+\)\s*)*)\)"
+    plain = without_comments(text)
+    found = [(match.groups()[:-1], " ".join(f"{t}({f})" for t, f in
+                                            re.findall(r"(\w+)\((\w+)\)", match[match.lastindex])))
+             for match in re.finditer(pattern, plain, flags=re.MULTILINE)]
+    if len(found) != len(re.findall(rf"^{macro}\(", plain, flags=re.MULTILINE)):
+        raise Wrong(f"{path}: an entry that is not understood")
+    return found
 
 
 def read_constants(text):
@@ -90,6 +106,14 @@ def make_tables(root):
                     [[name, number, "" if error == "0" else error, text]
                      for name, number, error, text in reasons]),
     }
+    operations = read_layouts(read(root, OPERATIONS), "OPERATION", OPERATIONS,
+                              r"(\w+),\s*(\d+),\s*(\w+)")
+    tables["operations"] = (["operation", "number", "fields", "answer", "meaning"],
+                            [[name, number, fields, answer]
+                             for (name, number, answer), fields in operations])
+    records = read_layouts(read(root, RECORDS), "RECORD", RECORDS, r"(\w+),\s*\w+")
+    tables["records"] = (["record", "fields", "meaning"],
+                         [[name, fields] for (name,), fields in records])
     for name, _, _, fields in messages:
         rows = []
         at = BEFORE_FIELDS

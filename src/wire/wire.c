@@ -78,6 +78,8 @@ static uint8_t known_flags(enum wire_kind kind)
         return WIRE_GRANT_FLAGS;
     case WIRE_OPERATION:
         return WIRE_OPERATION_FLAGS;
+    case WIRE_ANSWER:
+        return WIRE_ANSWER_FLAGS;
     default:
         return 0;
     }

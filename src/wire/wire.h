@@ -41,6 +41,9 @@ enum wire_direction { TO_SERVER, TO_CLIENT };
 /* OPERATION.flags */
 #define WIRE_SERVED 0x01 /* the client holds nothing: the server takes the hold, for this alone */
 #define WIRE_OPERATION_FLAGS 0x01
+/* ANSWER.flags */
+#define WIRE_ALONE 0x01 /* to a SERVED one: nobody else had the inode since the client's last */
+#define WIRE_ANSWER_FLAGS 0x01
 
 /* GRANT.reason with WIRE_DENIED, PARKED.reason, and GOODBYE.reason. REASON(name, number, errno, text) */
 #define WIRE_REASONS(REASON)                                                                       \
