@@ -51,7 +51,9 @@ typedef struct hf_limits {
     /* Open files that were exported and not yet imported, of all clients; then -EDQUOT. Never more
      * than half of the descriptors that the server's process may have. */
     uint32_t parked;
-    uint32_t parked_bytes; /* of data with each of these; then -EDQUOT */
+    uint32_t parked_bytes;       /* of data with each of these; then -EDQUOT */
+    uint32_t uses;               /* files of served mounts that one client has open; then -EDQUOT */
+    uint32_t stated_credentials; /* of others that a privileged client acts for; then -EDQUOT */
 } hf_limits;
 
 /* Initialise with hf_server_config_init(), then change what you need. */
@@ -150,8 +152,11 @@ typedef struct hf_server_stats {
     uint64_t table_bytes;  /* allocated for handles, holds, requests and values now */
     uint64_t unsent_bytes; /* waiting to be written, over all clients, now */
     uint64_t acquires, releases, cancels, grants, denials, recalls; /* messages so far */
-    uint64_t cut_off; /* clients disconnected by the server for a reason, so far */
-    uint64_t parked;  /* open files that were exported and not yet imported, now */
+    uint64_t cut_off;    /* clients disconnected by the server for a reason, so far */
+    uint64_t parked;     /* open files that were exported and not yet imported, now */
+    uint64_t operations; /* on served mounts, so far */
+    uint64_t uses;       /* files of served mounts that clients have open, now */
+    uint64_t reserved_pages, reserved_inodes; /* space set aside for clients, and not used, now */
 } hf_server_stats;
 
 /**

@@ -27,6 +27,7 @@ static void send_to_peer(void *context, struct sync_peer *sync, const struct wir
 
 static void close_table(struct hf_server *server)
 {
+    served_deinit(server);
     park_deinit(server);
     keeper_deinit(&server->keeper, &server->table);
     sync_server_deinit(&server->table);
@@ -142,6 +143,7 @@ int hf_server_new(const hf_server_config *config, hf_server **out)
     if (server == NULL) {
         return -ENOMEM;
     }
+    served_init(&server->served);
     server->listener = (struct listener){.fd = -1, .folder_fd = -1, .lock_fd = -1};
     server->spare_fd = -1;
     list_init(&server->peers);

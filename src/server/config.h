@@ -20,7 +20,9 @@
     LIMIT(owner_died_marks, 0, UINT32_MAX, 65536, "kept for handles nobody has open")              \
     LIMIT(handshake_seconds, 1, 86400, 10, "for a client to say hello in")                         \
     LIMIT(parked, 0, 1000000, 4096, "open files on their way to another process")                  \
-    LIMIT(parked_bytes, 0, 4096, 256, "of data with each of these")
+    LIMIT(parked_bytes, 0, 4096, 256, "of data with each of these")                                \
+    LIMIT(uses, 0, UINT32_MAX, 1000000, "files of served mounts that one client has open")         \
+    LIMIT(stated_credentials, 0, 1000000, 4096, "that a privileged client states")
 
 struct limit_range {
     const char *name;

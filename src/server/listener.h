@@ -4,7 +4,7 @@
 #ifndef HF_SERVER_LISTENER_H
 #define HF_SERVER_LISTENER_H
 
-#include "server/fork_guard.h"
+#include "base/fork_guard.h"
 
 #include <sys/stat.h>
 #include <sys/un.h>

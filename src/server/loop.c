@@ -32,7 +32,7 @@ void server_run(struct hf_server *server, uv_run_mode mode)
 static void publish_stats(struct hf_server *server)
 {
     const struct sync_server_counters *counters = &server->table.counters;
-    const struct hf_server_stats stats = {
+    struct hf_server_stats stats = {
         .clients = server->peer_count,
         .handles = counters->handles,
         .holds = counters->holds - server->keeper.peer.hold_count,
@@ -46,7 +46,10 @@ static void publish_stats(struct hf_server *server)
         .recalls = counters->recalls,
         .cut_off = server->cut_off,
         .parked = server->park.count,
+        .operations = server->served.operations,
+        .uses = server->served.uses,
     };
+    served_count_reserved(server, &stats.reserved_pages, &stats.reserved_inodes);
     pthread_mutex_lock(&server->mutex);
     server->stats = stats; /* unsent_bytes is read where it is kept */
     pthread_mutex_unlock(&server->mutex);

@@ -22,6 +22,7 @@ struct peer *peer_new(struct hf_server *server, int fd, bool is_socket)
     peer->is_socket = is_socket;
     peer->attachment = -1;
     sync_peer_init(&peer->sync);
+    served_peer_init(&peer->served);
     list_init(&peer->link);
     list_init(&peer->greeting_link);
     list_init(&peer->flush_link);
@@ -176,6 +177,7 @@ void peer_part(struct peer *peer)
     list_remove(&peer->greeting_link);
     server->peer_count--;
     server_watch_handshakes(server);
+    served_peer_leave(peer);
     /* A client that goes on purpose has released what it held before; the connection's end itself
      * looks the same as that of a killed process. */
     sync_peer_leave(&server->table, &peer->sync, false);

@@ -25,6 +25,7 @@
 
 #include "base/buffer.h"
 #include "base/list.h"
+#include "server/served.h"
 #include "sync/server.h"
 #include "wire/wire.h"
 
@@ -61,6 +62,8 @@ struct peer {
     struct list greeting_link; /* server->greeting */
     struct list flush_link;    /* server->to_flush */
     struct list ended_link;    /* server->ended */
+
+    struct served_peer served;
 
     struct buffer input;
     struct buffer output;

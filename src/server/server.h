@@ -9,11 +9,12 @@
 #define HF_SERVER_SERVER_H
 
 #include "server/config.h"
-#include "server/fork_guard.h"
+#include "base/fork_guard.h"
 #include "server/keep.h"
 #include "server/listener.h"
 #include "server/park.h"
 #include "server/peer.h"
+#include "server/served.h"
 #include "sync/server.h"
 
 #include <pthread.h>
@@ -36,6 +37,7 @@ struct hf_server {
     struct sync_server table;
     struct keeper keeper;
     struct park park;
+    struct served served;
     struct list peers;    /* all, in order of arrival */
     struct list greeting; /* those that have not said hello, the longest here first */
     struct list to_flush; /* those with bytes gathered and a socket that may take them */

@@ -1,8 +1,10 @@
 #include "server/server.h"
 
 #include "base/clock.h"
+#include "wire/operations.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const char *remark_to_server(const struct wire_message *message)
 {
@@ -20,6 +22,10 @@ static const char *remark_to_server(const struct wire_message *message)
             return "in use";
         }
         return (message->flags & WIRE_CLOSE) != 0 ? "closes" : "";
+    case WIRE_OPERATION:
+        return message->data_size > 0
+                   ? wire_operation_name((enum wire_operation_code)message->data[0])
+                   : "";
     default:
         return "";
     }
@@ -29,6 +35,10 @@ static const char *remark_to_client(const struct wire_message *message, char *ro
 {
     if (message->reason != WIRE_REASON_NONE) {
         snprintf(room, size, "DENIED %s", wire_reason_text(message->reason));
+        return room;
+    }
+    if (message->error != 0) {
+        snprintf(room, size, "%s", strerrorname_np((int)message->error));
         return room;
     }
     const bool owner_died = message->kind == WIRE_GRANT && (message->flags & WIRE_OWNER_DIED) != 0;

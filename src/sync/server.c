@@ -402,6 +402,43 @@ void sync_server_unreference(struct sync_server *server, struct sync_peer *peer,
     handle_settle(server, handle);
 }
 
+/* ---- looking ---- */
+
+struct sync_peer_view sync_server_view(const struct sync_server *server,
+                                       const struct sync_peer *peer, hf_id id)
+{
+    struct sync_peer_view view = {HF_INVALID, 0, false};
+    const struct handle *handle = handle_find(server, id);
+    const struct hold *hold = handle == NULL ? NULL : hold_find(handle, peer);
+    if (hold != NULL) {
+        view.mode = (hf_mode)hold->mode;
+        view.grant = hold->grant;
+        view.waiting = hold->waiting;
+    }
+    return view;
+}
+
+bool sync_server_use_alone(struct sync_server *server, const struct sync_peer *peer, hf_id id)
+{
+    struct handle *handle = handle_find(server, id);
+    if (handle == NULL) {
+        return true; /* it will be made with a version that nobody has seen */
+    }
+    for (const struct hold *hold = handle->holds; hold != NULL; hold = hold->next) {
+        if (hold->peer != peer) {
+            return false;
+        }
+    }
+    handle->version = ++server->last_grant;
+    return true;
+}
+
+bool sync_server_is_used(const struct sync_server *server, hf_id id)
+{
+    const struct handle *handle = handle_find(server, id);
+    return handle != NULL && handle->holds != NULL;
+}
+
 /* ---- life ---- */
 
 int sync_server_init(struct sync_server *server, const struct sync_server_limits *limits,

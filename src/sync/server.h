@@ -83,10 +83,7 @@ enum wire_reason sync_server_reference(struct sync_server *server, struct sync_p
 /* Drop that reference. */
 void sync_server_unreference(struct sync_server *server, struct sync_peer *peer, hf_id id);
 
-/* Assert the invariants at the top of server.c over the whole table; for tests. */
-void sync_server_check(const struct sync_server *server);
-
-/* Look inside, for tests: what @peer has on @id now. */
+/* What @peer has on @id now. */
 struct sync_peer_view {
     hf_mode mode;
     uint64_t grant; /* 0: the server has nothing of this peer on this handle */
@@ -94,5 +91,16 @@ struct sync_peer_view {
 };
 struct sync_peer_view sync_server_view(const struct sync_server *server,
                                        const struct sync_peer *peer, hf_id id);
+
+/* Nobody holds, references or waits for @id but @peer, if anybody: what it does counts as done under
+ * EXCLUSIVE, so what others remember of the handle is out of date from here on. Return: false, and
+ * nothing happened, when somebody else has anything on it. */
+bool sync_server_use_alone(struct sync_server *server, const struct sync_peer *peer, hf_id id);
+
+/* Does anybody hold, reference or wait for @id? */
+bool sync_server_is_used(const struct sync_server *server, hf_id id);
+
+/* Assert the invariants at the top of server.c over the whole table; for tests. */
+void sync_server_check(const struct sync_server *server);
 
 #endif

@@ -74,17 +74,3 @@ void sync_server_check(const struct sync_server *server)
     assert(holds == server->counters.holds);
     assert(queued == server->counters.queued);
 }
-
-struct sync_peer_view sync_server_view(const struct sync_server *server,
-                                       const struct sync_peer *peer, hf_id id)
-{
-    struct sync_peer_view view = {HF_INVALID, 0, false};
-    const struct handle *handle = handle_find(server, id);
-    const struct hold *hold = handle == NULL ? NULL : hold_find(handle, peer);
-    if (hold != NULL) {
-        view.mode = (hf_mode)hold->mode;
-        view.grant = hold->grant;
-        view.waiting = hold->waiting;
-    }
-    return view;
-}

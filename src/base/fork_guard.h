@@ -6,8 +6,8 @@
  * descriptor of a server does it under the lock, so that no child is made in between. Nothing
  * blocks and nothing is called back under it.
  */
-#ifndef HF_SERVER_FORK_GUARD_H
-#define HF_SERVER_FORK_GUARD_H
+#ifndef HF_BASE_FORK_GUARD_H
+#define HF_BASE_FORK_GUARD_H
 
 #include "base/list.h"
 

@@ -1,4 +1,4 @@
-#include "server/fork_guard.h"
+#include "base/fork_guard.h"
 
 #include <assert.h>
 #include <errno.h>

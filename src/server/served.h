@@ -1,0 +1,60 @@
+/*
+ * Served mounts, the server's side: stores, and what its clients do with them by OPERATION.
+ *
+ * For the loop's thread, or before there is one.
+ */
+#ifndef HF_SERVER_SERVED_H
+#define HF_SERVER_SERVED_H
+
+#include "base/id_map.h"
+#include "base/permissions.h"
+#include "store/store.h"
+#include "sync/server.h"
+
+struct hf_server;
+struct peer;
+struct served_store;
+struct served_client;
+
+struct served {
+    struct served_store **stores; /* the first has the number WIRE_STORE_FIRST */
+    uint32_t count;
+    uint8_t *answer;     /* where answers are put together: room for the largest */
+    uint64_t operations; /* so far */
+    uint64_t uses;       /* now */
+};
+
+/* A peer as far as stores go. */
+struct served_peer {
+    struct served_client *clients; /* what it is to each store that it used */
+    struct credentials own;        /* groups NULL until its first operation */
+    struct id_map stated;          /* object: the slot; no buckets until the first */
+    uint32_t use_count;
+    bool has_own;
+};
+
+void served_init(struct served *served);
+/* All peers are gone. */
+void served_deinit(struct hf_server *server);
+
+/*
+ * Serve @store under the next number, which *number is set to; before the server runs.
+ * @flags: WIRE_STORE_EXACT or 0. Takes @store over on success.
+ *
+ * Return: 0; -ENOMEM; -ENOSPC when there are too many.
+ */
+int served_add(struct hf_server *server, struct store *store, bool read_only, uint32_t flags,
+               uint32_t *number);
+
+void served_peer_init(struct served_peer *served);
+/* The peer goes: what it uses and has reserved is free again. The sync table has it still. */
+void served_peer_leave(struct peer *peer);
+
+/* Handle an OPERATION. Return: WIRE_REASON_NONE, or why @peer must be cut off. */
+enum wire_reason served_input(struct hf_server *server, struct peer *peer,
+                              const struct wire_message *message);
+
+/* Pages and inodes reserved now, over all stores. */
+void served_count_reserved(const struct hf_server *server, uint64_t *pages, uint64_t *inodes);
+
+#endif

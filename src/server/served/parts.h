@@ -1,0 +1,159 @@
+/*
+ * Served mounts: what its files share. An operation comes in at dispatch.c, where everything is
+ * checked that does not depend on what it is; rules.c says what the client must hold for it; look.c,
+ * change.c, names.c and space.c do it; wait.c keeps it until there is space or a hold.
+ */
+#ifndef HF_SERVER_SERVED_PARTS_H
+#define HF_SERVER_SERVED_PARTS_H
+
+#include "server/server.h"
+#include "wire/operations.h"
+
+/* Inodes of its own making that are remembered of a client, the newest. */
+#define SERVED_MADE 1024
+
+struct served_store {
+    struct store *store;
+    uint32_t number;
+    uint32_t flags; /* WIRE_STORE_EXACT, WIRE_STORE_READ_ONLY */
+    struct list clients;
+};
+
+/* It was made by this client while it held its directory under this grant: until that hold ends
+ * nobody else can know of it. */
+struct served_made {
+    uint64_t number;
+    uint64_t directory;
+    uint64_t grant;
+};
+
+/* What a peer is to one store. */
+struct served_client {
+    struct served_client *next; /* the peer's */
+    struct list link;           /* the store's */
+    struct peer *peer;
+    struct served_store *of;
+    struct store_holder holder;
+    struct id_map uses;       /* object: the inode */
+    struct served_made *made; /* by number modulo SERVED_MADE; NULL: none yet */
+    uint64_t failed;          /* operations that failed without being the client's fault */
+};
+
+/* An inode that the client has open. Held once in the store. */
+struct served_use {
+    struct id_map_node node;
+    uint8_t rights;
+};
+
+/* An operation on its way. */
+struct work {
+    struct hf_server *server;
+    struct peer *peer;
+    struct served_client *client;
+    struct store *store;
+    struct credentials who;
+    struct store_call call;
+    struct wire_operation op;
+    uint32_t seq;    /* 0: no answer is wanted */
+    bool is_taken;   /* SERVED: the server has the hold */
+    uint8_t flags;   /* of the ANSWER */
+    uint8_t *answer; /* the ANSWER's data goes here */
+    size_t answer_size;
+};
+
+static inline struct store_name served_name(const struct wire_name *name)
+{
+    return (struct store_name){.bytes = name->bytes, .length = name->length};
+}
+
+/* ---- dispatch.c ---- */
+
+/* The operation is decoded, and its client known: do it, or have it wait. Return: why the peer must be
+ * cut off. */
+enum wire_reason served_run(struct work *work);
+
+/* It was done, with what @result says. */
+enum wire_reason served_finish(struct work *work, int64_t result);
+
+/* ---- rules.c ---- */
+
+/* Does the client hold what it must? Return: WIRE_REASON_NONE, WIRE_REASON_NOT_HELD. */
+enum wire_reason served_check_held(const struct work *work);
+
+int served_attributes(const struct work *work, uint64_t number, struct store_attributes *out);
+struct permissions served_permissions(const struct store_attributes *attributes);
+
+/* With what the client uses the inode for, 0 if it does not. */
+uint8_t served_rights(const struct served_client *client, uint64_t number);
+
+/* May data be read (WIRE_USE_READ) or written? By a use, or else by the mode. Return: 0, -EACCES,
+ * -ESTALE. */
+int served_may_data(const struct work *work, uint64_t number, uint8_t right);
+
+/* MAY_x in a directory, with its attributes. Return: 0, -EACCES, -ESTALE. */
+int served_may_in(const struct work *work, uint64_t directory, unsigned wanted,
+                  struct permissions *out);
+
+/* The client has made @number in @directory, which it holds EXCLUSIVE. */
+void served_note_made(const struct work *work, uint64_t number, uint64_t directory);
+/* It got a name elsewhere. */
+void served_forget_made(const struct work *work, uint64_t number);
+/* It made the inode, and nobody else can know of it yet. */
+bool served_is_private(const struct work *work, uint64_t number);
+
+/* ---- client.c ---- */
+
+/* The peer's client of that store, made at need. NULL: no memory. */
+struct served_client *served_client_get(struct peer *peer, struct served_store *of);
+
+struct served_use *served_use_find(const struct served_client *client, uint64_t number);
+
+/* Whom the operations of the peer with these credentials are for. Return: 0, -EINVAL (never stated),
+ * -ENOMEM. */
+int served_credentials(struct peer *peer, uint32_t slot, struct credentials *out);
+bool served_is_privileged(const struct peer *peer);
+
+/* ---- what operations do: look.c, change.c, names.c, client.c, space.c. Return: 0 or more, with an
+ * answer; or a negative errno ---- */
+
+int64_t served_attach(struct work *work);
+int64_t served_lookup(struct work *work);
+int64_t served_get(struct work *work);
+int64_t served_parent(struct work *work);
+int64_t served_list(struct work *work);
+int64_t served_read_link(struct work *work);
+int64_t served_read(struct work *work);
+int64_t served_seek(struct work *work);
+int64_t served_get_xattr(struct work *work);
+int64_t served_list_xattrs(struct work *work);
+
+int64_t served_touch(struct work *work);
+int64_t served_sync(struct work *work);
+int64_t served_set(struct work *work);
+int64_t served_write(struct work *work);
+int64_t served_append(struct work *work);
+int64_t served_allocate(struct work *work);
+int64_t served_copy(struct work *work);
+int64_t served_set_xattr(struct work *work);
+int64_t served_remove_xattr(struct work *work);
+
+int64_t served_make(struct work *work);
+int64_t served_make_unnamed(struct work *work);
+int64_t served_link(struct work *work);
+int64_t served_unlink(struct work *work);
+int64_t served_remove_directory(struct work *work);
+int64_t served_rename(struct work *work);
+
+int64_t served_use(struct work *work);
+int64_t served_unuse(struct work *work);
+int64_t served_state_credentials(struct work *work);
+
+int64_t served_usage(struct work *work);
+int64_t served_reserve(struct work *work);
+int64_t served_return(struct work *work);
+
+/* The answer to what says what an inode is. */
+void served_answer_attributes(struct work *work, const struct store_attributes *attributes);
+void served_answer_count(struct work *work, uint64_t count);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * The stores of a server.
+ */
+#include "server/served/parts.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+void served_init(struct served *served)
+{
+    *served = (struct served){.count = 0};
+}
+
+void served_deinit(struct hf_server *server)
+{
+    struct served *served = &server->served;
+    for (uint32_t i = 0; i < served->count; i++) {
+        struct served_store *of = served->stores[i];
+        assert(list_is_empty(&of->clients));
+        of->store->ops->destroy(of->store);
+        free(of);
+    }
+    free(served->stores);
+    free(served->answer);
+}
+
+int served_add(struct hf_server *server, struct store *store, bool read_only, uint32_t flags,
+               uint32_t *number)
+{
+    struct served *served = &server->served;
+    if (served->count > WIRE_STORE_LAST - WIRE_STORE_FIRST) {
+        return -ENOSPC;
+    }
+    if (served->answer == NULL) {
+        served->answer = malloc(WIRE_OPERATION_HEAD_MAX + WIRE_DATA_MAX);
+    }
+    struct served_store **stores =
+        realloc(served->stores, (served->count + 1) * sizeof(struct served_store *));
+    if (stores != NULL) {
+        served->stores = stores;
+    }
+    struct served_store *of = calloc(1, sizeof(*of));
+    if (served->answer == NULL || stores == NULL || of == NULL) {
+        free(of);
+        return -ENOMEM;
+    }
+    of->store = store;
+    of->number = WIRE_STORE_FIRST + served->count;
+    of->flags = flags | (read_only ? WIRE_STORE_READ_ONLY : 0);
+    list_init(&of->clients);
+    served->stores[served->count++] = of;
+    *number = of->number;
+    return 0;
+}
+
+void served_count_reserved(const struct hf_server *server, uint64_t *pages, uint64_t *inodes)
+{
+    *pages = 0;
+    *inodes = 0;
+    for (uint32_t i = 0; i < server->served.count; i++) {
+        const struct store *store = server->served.stores[i]->store;
+        *pages += store->pages.reserved;
+        *inodes += store->inodes.reserved;
+    }
+}
