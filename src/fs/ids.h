@@ -17,33 +17,23 @@
 #ifndef HF_FS_IDS_H
 #define HF_FS_IDS_H
 
+#include "wire/mounts.h"
+
 #include <holdfast/sync.h>
 #include <stdbool.h>
-#include <sys/sysmacros.h>
 #include <sys/types.h>
 
 enum fs_id_kind {
-    FS_ID_INODE = 1,
+    FS_ID_INODE = 1, /* wire_inode_id() */
     FS_ID_OPEN_FILE = 2,
     FS_ID_RENAME = 3,
     FS_ID_MOUNTS = 4, /* WIRE_MOUNTS_ID */
     FS_ID_MOUNT_USE = 5,
 };
 
-/* The kernel's device numbers have 12 and 20 bits; what a larger one would lose by folding is
- * a handle of its own, not exclusion. */
-static inline uint32_t fs_id_fold_device(dev_t device)
-{
-    return ((uint32_t)major(device) << 20) ^ (uint32_t)minor(device);
-}
-
 static inline hf_id fs_id_of_inode(uint32_t backend, dev_t device, ino_t number)
 {
-    return (hf_id){
-        .space = HF_SPACE_RESERVED | ((uint64_t)FS_ID_INODE << 56) |
-                 ((uint64_t)(backend & 0xffffff) << 32) | fs_id_fold_device(device),
-        .object = number,
-    };
+    return wire_inode_id(backend, device, number);
 }
 
 static inline hf_id fs_id_of_rename(uint32_t backend)

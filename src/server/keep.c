@@ -56,6 +56,13 @@ int server_keep(struct hf_server *server, hf_id id)
     return 0;
 }
 
+int server_set_kept_value(struct hf_server *server, hf_id id, const void *bytes, size_t size)
+{
+    const enum wire_reason refused =
+        sync_server_set_value(&server->table, &server->keeper.peer, id, bytes, size);
+    return refused == WIRE_REASON_NONE ? 0 : -wire_reason_errno((uint8_t)refused);
+}
+
 void server_unkeep(struct hf_server *server, hf_id id)
 {
     struct keeper *keeper = &server->keeper;

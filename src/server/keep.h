@@ -27,6 +27,9 @@ void keeper_deinit(struct keeper *keeper, struct sync_server *table);
  * Return: 0, -ENOMEM, -EDQUOT (the limit on handles of one peer counts here too). */
 int server_keep(struct hf_server *server, hf_id id);
 
+/* Give what is kept, and no client has anything on, a value. Return: 0, -ENOMEM. */
+int server_set_kept_value(struct hf_server *server, hf_id id, const void *bytes, size_t size);
+
 /* @id is kept. */
 void server_unkeep(struct hf_server *server, hf_id id);
 

@@ -105,6 +105,37 @@ static void test_it_is_kept_as_often_as_it_was_asked(void **state)
     assert_false(finds_value());
 }
 
+/* A value that the server sets is what the first client finds, and replaces. */
+static void test_the_server_sets_a_value(void **state)
+{
+    assert_int_equal(server_keep(&server, ID), 0);
+    assert_int_equal(server_set_kept_value(&server, ID, "old", 3), 0);
+    assert_int_equal(server_set_kept_value(&server, ID, "value", 5), 0);
+    sync_server_check(&server.table);
+    assert_true(finds_value());
+    set_value_and_leave();
+    assert_true(finds_value());
+}
+
+/* A client that comes again, with a version from before, gets the value all the same. */
+static void test_a_value_that_is_set_has_a_version_of_its_own(void **state)
+{
+    assert_int_equal(server_keep(&server, ID), 0);
+    set_value_and_leave();
+    acquire();
+    const uint64_t version = answer.version;
+    sync_peer_leave(&server.table, &client, true);
+    assert_int_equal(server_set_kept_value(&server, ID, "value", 5), 0);
+    hear(&(struct wire_message){.kind = WIRE_ACQUIRE,
+                                .id = ID,
+                                .seq = 1,
+                                .mode = HF_SHARED,
+                                .flags = WIRE_REFERENCE,
+                                .version = version});
+    assert_true((answer.flags & WIRE_VALUE) != 0);
+    assert_true(answer.version != version);
+}
+
 /* The keeper never holds, so nobody waits for it, and letting go leaves a client's hold alone. */
 static void test_keeping_is_in_nobodys_way(void **state)
 {
@@ -132,6 +163,9 @@ int main(void)
             test_without_a_keep_it_goes_with_the_last_client, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_it_is_kept_as_often_as_it_was_asked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_server_sets_a_value, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_a_value_that_is_set_has_a_version_of_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_keeping_is_in_nobodys_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_there_is_a_limit, set_up, tear_down),
     };

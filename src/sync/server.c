@@ -395,6 +395,20 @@ enum wire_reason sync_server_reference(struct sync_server *server, struct sync_p
     return refused;
 }
 
+enum wire_reason sync_server_set_value(struct sync_server *server, const struct sync_peer *peer,
+                                       hf_id id, const void *bytes, size_t size)
+{
+    struct handle *handle = handle_find(server, id);
+    assert(handle != NULL && handle->holds->peer == peer && handle->holds->next == NULL);
+    assert(size <= HF_VALUE_MAX);
+    const struct wire_message carried = {.data = bytes, .data_size = (uint16_t)size};
+    if (!keep_value(server, handle, &carried)) {
+        return WIRE_REASON_NO_MEMORY;
+    }
+    handle->version = ++server->last_grant;
+    return WIRE_REASON_NONE;
+}
+
 void sync_server_unreference(struct sync_server *server, struct sync_peer *peer, hf_id id)
 {
     struct handle *handle = handle_find(server, id);

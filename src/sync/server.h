@@ -80,6 +80,12 @@ enum wire_reason sync_server_input(struct sync_server *server, struct sync_peer 
 enum wire_reason sync_server_reference(struct sync_server *server, struct sync_peer *peer,
                                        hf_id id);
 
+/* What @peer alone references, nobody else having anything on it, gets that value, as if an
+ * EXCLUSIVE holder had left it. At most HF_VALUE_MAX bytes. Return: WIRE_REASON_NONE,
+ * WIRE_REASON_NO_MEMORY. */
+enum wire_reason sync_server_set_value(struct sync_server *server, const struct sync_peer *peer,
+                                       hf_id id, const void *bytes, size_t size);
+
 /* Drop that reference. */
 void sync_server_unreference(struct sync_server *server, struct sync_peer *peer, hf_id id);
 

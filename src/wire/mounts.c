@@ -1,7 +1,15 @@
 #include "wire/mounts.h"
 
+#include "wire/operations.h"
+
 #include <assert.h>
 #include <string.h>
+
+uint32_t wire_mount_backend(const struct wire_mount *mount)
+{
+    return mount->type == WIRE_MOUNT_DIRECT ? WIRE_BACKEND_DIRECT
+                                            : (uint32_t)(mount->root.space >> 32) & 0xffffff;
+}
 
 /* ---- encoding ---- */
 
@@ -89,11 +97,11 @@ static hf_id take_id(struct reader *reader)
     return (hf_id){space, take_number(reader, 8)};
 }
 
-static const char *take_path(struct reader *reader)
+static const char *take_text(struct reader *reader)
 {
     const uint8_t *text = reader->at;
     const uint8_t *end = reader->left == 0 ? NULL : memchr(text, '\0', reader->left);
-    if (end == NULL || text[0] != '/') {
+    if (end == NULL) {
         reader->failed = true;
         return NULL;
     }
@@ -107,6 +115,18 @@ static bool is_same_id(hf_id one, hf_id other)
     return one.space == other.space && one.object == other.object;
 }
 
+static bool is_good_source(const struct wire_mount *mount)
+{
+    if (mount->type == WIRE_MOUNT_DIRECT) {
+        return mount->source[0] == '/';
+    }
+    const uint32_t store = wire_mount_backend(mount);
+    return mount->type == WIRE_MOUNT_SERVED && (mount->flags & WIRE_MOUNT_CHECKED) == 0 &&
+           store >= WIRE_STORE_FIRST && store <= WIRE_STORE_LAST &&
+           is_same_id(mount->root, wire_store_id(store, mount->root.object)) &&
+           (mount->source[0] == '/' || strcmp(mount->source, WIRE_MOUNT_RAM) == 0);
+}
+
 /* The last one is new: does it fit the ones before it? */
 static bool fits(const struct wire_mounts *mounts)
 {
@@ -114,8 +134,8 @@ static bool fits(const struct wire_mounts *mounts)
     const struct wire_mount *mount = &mounts->mounts[before];
     bool has_parent = false;
 
-    if (mount->number == 0 || mount->number > mounts->last || mount->type != WIRE_MOUNT_DIRECT ||
-        (mount->flags & ~WIRE_MOUNT_FLAGS) != 0) {
+    if (mount->number == 0 || mount->number > mounts->last || mount->path[0] != '/' ||
+        (mount->flags & ~WIRE_MOUNT_FLAGS) != 0 || !is_good_source(mount)) {
         return false;
     }
     for (size_t i = 0; i < before; i++) {
@@ -155,8 +175,8 @@ bool wire_mounts_decode(const uint8_t *bytes, size_t size, struct wire_mounts *m
         mount->root = take_id(&reader);
         mount->type = (uint8_t)take_number(&reader, 1);
         mount->flags = (uint8_t)take_number(&reader, 1);
-        mount->path = take_path(&reader);
-        mount->source = take_path(&reader);
+        mount->path = take_text(&reader);
+        mount->source = take_text(&reader);
         if (reader.failed || !fits(mounts)) {
             return false;
         }

@@ -12,7 +12,7 @@
  *   id  point      the directory of the parent that it is mounted on; 0:0 at "/"
  *   id  root       the directory that is seen there
  *   u8  type, u8 flags
- *   path, source   texts with a NUL behind each; both begin with a slash
+ *   path, source   texts with a NUL behind each; see below
  *
  * A handle without a value is a table without mounts.
  */
@@ -21,8 +21,10 @@
 
 #include <holdfast/sync.h>
 #include <stdbool.h>
+#include <sys/sysmacros.h>
+#include <sys/types.h>
 
-#define WIRE_MOUNTS_VERSION 1
+#define WIRE_MOUNTS_VERSION 2
 
 /* In one table at most: a mount is so many bytes and two texts of two or more. */
 #define WIRE_MOUNTS_HEAD_BYTES 12
@@ -31,11 +33,18 @@
 
 /* wire_mount.type */
 #define WIRE_MOUNT_DIRECT 1
+#define WIRE_MOUNT_SERVED 2
 
-/* wire_mount.flags */
+/* wire_mount.flags; nobody but the server changes what it serves, so that is never CHECKED. */
 #define WIRE_MOUNT_READ_ONLY 0x01
 #define WIRE_MOUNT_CHECKED 0x02
 #define WIRE_MOUNT_FLAGS 0x03
+
+/* wire_mount.source of what the server has in memory. */
+#define WIRE_MOUNT_RAM "ram"
+
+/* The backend that all direct mounts have; that of a served one has the number of its store. */
+#define WIRE_BACKEND_DIRECT 1
 
 struct wire_mount {
     uint64_t number;
@@ -45,7 +54,7 @@ struct wire_mount {
     uint8_t type;
     uint8_t flags;
     const char *path;   /* where it was mounted, for people: directories may be renamed since */
-    const char *source; /* the host's directory */
+    const char *source; /* the host's directory: the client's, or the server's; or WIRE_MOUNT_RAM */
 };
 
 struct wire_mounts {
@@ -56,6 +65,21 @@ struct wire_mounts {
 
 /* The handle that has the table as its value. */
 #define WIRE_MOUNTS_ID ((hf_id){HF_SPACE_RESERVED | (UINT64_C(4) << 56), 0})
+
+/* The sync handle of an inode, whatever its backend: bits 61..56 of the space say what kind of handle
+ * it is, 55..32 are the number of the backend, 31..0 the device. The kernel's device numbers have
+ * 12 and 20 bits; what a larger one would lose by folding is a handle of its own, not exclusion. */
+static inline hf_id wire_inode_id(uint32_t backend, dev_t device, uint64_t number)
+{
+    return (hf_id){
+        .space = HF_SPACE_RESERVED | UINT64_C(1) << 56 | (uint64_t)(backend & 0xffffff) << 32 |
+                 (((uint32_t)major(device) << 20) ^ (uint32_t)minor(device)),
+        .object = number,
+    };
+}
+
+/* The number of the backend that has its files. */
+uint32_t wire_mount_backend(const struct wire_mount *mount);
 
 /* Encode into @out, which has HF_VALUE_MAX bytes of room. Our own bugs (a table that decoding
  * would refuse) are asserted. Return: the bytes written; 0 when they are too many. */

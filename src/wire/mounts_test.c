@@ -4,6 +4,7 @@
  */
 #include "lib/test.h"
 #include "wire/mounts.h"
+#include "wire/operations.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,7 @@ static const struct wire_mounts two = {
 };
 
 static const uint8_t two_encoded[] = {
-    1,
+    2,
     0,
     2,
     0,
@@ -225,7 +226,7 @@ static void test_a_table_that_does_not_hold_together_is_none(void **state)
         size_t at;
         uint8_t byte;
     } mistakes[] = {
-        {"another version", 0, 2},
+        {"another version", 0, 1},
         {"fewer mounts than there are", 2, 1},
         {"more mounts than there are", 2, 3},
         {"many more", 3, 0xff},
@@ -233,7 +234,8 @@ static void test_a_table_that_does_not_hold_together_is_none(void **state)
         {"number 0", 12, 0},
         {"the first is not at /", 20, 7},
         {"a mount point for /", 28, 1},
-        {"an unknown type", 60, 2},
+        {"an unknown type", 60, 3},
+        {"a served mount of no store", 60, 2},
         {"unknown flags", 61, 4},
         {"a path that is not absolute", 62, 'x'},
         {"a source that is not absolute", 64, 'x'},
@@ -266,6 +268,59 @@ static void test_a_table_that_does_not_hold_together_is_none(void **state)
     assert_false(decodes(bytes, wire_mounts_encode(&three, bytes)));
     three.mounts[2].parent = 7;
     assert_true(decodes(bytes, wire_mounts_encode(&three, bytes)));
+}
+
+/* What the server has itself: its root says which store that is. */
+static void test_served_mounts(void **state)
+{
+    const struct wire_mount good = {
+        .number = 1,
+        .root = wire_store_id(WIRE_STORE_FIRST, 1),
+        .type = WIRE_MOUNT_SERVED,
+        .flags = WIRE_MOUNT_READ_ONLY,
+        .path = "/",
+        .source = WIRE_MOUNT_RAM,
+    };
+    struct wire_mounts table = {.last = 1, .count = 1};
+    struct wire_mounts decoded;
+    uint8_t bytes[HF_VALUE_MAX];
+#define DECODES() decodes(bytes, wire_mounts_encode(&table, bytes))
+
+    table.mounts[0] = good;
+    assert_true(wire_mounts_decode(bytes, wire_mounts_encode(&table, bytes), &decoded));
+    assert_same_mount(&decoded.mounts[0], &good);
+    assert_int_equal(wire_mount_backend(&decoded.mounts[0]), WIRE_STORE_FIRST);
+    table.mounts[0].source = "/srv";
+    assert_true(DECODES());
+    table.mounts[0].root = wire_store_id(WIRE_STORE_LAST, 7);
+    assert_true(DECODES());
+    assert_int_equal(wire_mount_backend(&table.mounts[0]), WIRE_STORE_LAST);
+
+    table.mounts[0].root = wire_store_id(WIRE_STORE_LAST + 1, 1);
+    assert_false(DECODES());
+    table.mounts[0].root = wire_store_id(WIRE_BACKEND_DIRECT, 1);
+    assert_false(DECODES());
+    table.mounts[0].root = wire_inode_id(WIRE_STORE_FIRST, 1, 1); /* of another device */
+    assert_false(DECODES());
+    table.mounts[0] = good;
+    table.mounts[0].source = "rams";
+    assert_false(DECODES());
+    table.mounts[0].source = "";
+    assert_false(DECODES());
+    table.mounts[0] = good;
+    table.mounts[0].flags = WIRE_MOUNT_CHECKED;
+    assert_false(DECODES());
+    table.mounts[0] = good;
+    table.mounts[0].type = WIRE_MOUNT_DIRECT; /* which has no source of that kind */
+    assert_false(DECODES());
+#undef DECODES
+
+    /* The inodes of stores are called as all inodes are, by a device of their own. */
+    const hf_id id = wire_inode_id(5, makedev(WIRE_STORE_MAJOR, 5), 9);
+    const hf_id same = wire_store_id(5, 9);
+    assert_memory_equal(&id, &same, sizeof id);
+    table.mounts[0] = two.mounts[0];
+    assert_int_equal(wire_mount_backend(&table.mounts[0]), WIRE_BACKEND_DIRECT);
 }
 
 static void test_a_table_that_is_too_long_is_not_encoded(void **state)
@@ -331,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_what_is_encoded_is_decoded),
         cmocka_unit_test(test_a_table_cut_short_or_with_more_behind_it_is_none),
         cmocka_unit_test(test_a_table_that_does_not_hold_together_is_none),
+        cmocka_unit_test(test_served_mounts),
         cmocka_unit_test(test_a_table_that_is_too_long_is_not_encoded),
         cmocka_unit_test(test_random_bytes_do_no_harm),
     };
