@@ -3,13 +3,11 @@
  * pass the gate.
  */
 #include "api/fs_gate.h"
+#include "fs/ids.h"
 #include "mounts/direct/direct.h"
 
 #include <errno.h>
 #include <sys/resource.h>
-
-/* The number of the direct backend, for all clients and for good. */
-#define BACKEND_DIRECT 1
 
 /* Of a direct backend a node is a descriptor of the host. */
 #define NODES_MIN 16
@@ -30,7 +28,10 @@ static size_t node_limit(void)
 
 int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out)
 {
-    struct backend *backend;
+    struct fs_config fs_config = {
+        .new_served = NULL,
+        .nodes = node_limit(),
+    };
     char root[PATH_MAX];
     hf_fs *fs;
 
@@ -44,14 +45,11 @@ int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out)
     }
     result = config->root == NULL ? 0 : direct_canonical_source(config->root, root);
     if (result == 0) {
-        result = direct_backend_new(BACKEND_DIRECT, &backend);
+        result = direct_backend_new(WIRE_BACKEND_DIRECT, &fs_config.direct);
     }
     if (result == 0) {
-        const struct fs_limits limits = {
-            .bytes = config->cache_bytes == 0 ? CACHE_BYTES : config->cache_bytes,
-            .nodes = node_limit(),
-        };
-        result = fs_new(client, backend, &limits, &fs);
+        fs_config.bytes = config->cache_bytes == 0 ? CACHE_BYTES : config->cache_bytes;
+        result = fs_new(client, &fs_config, &fs);
     }
     if (result < 0) {
         return result;

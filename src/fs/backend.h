@@ -36,7 +36,8 @@ typedef int backend_get_attributes(struct backend *backend, intptr_t node_or_fil
                                    struct stat *attributes);
 
 struct backend_ops {
-    /* The directory that a mount's source names. The caller owes forget(), here and in lookup(). */
+    /* The directory that a mount's source names; of a store its root, whatever the source. The
+     * caller owes forget(), here and in lookup(). */
     int (*open_root)(struct backend *backend, const char *source, intptr_t *node,
                      struct stat *attributes);
     /* An entry of a directory, itself and not what it links to; -ENOENT. The node keeps the
@@ -196,6 +197,7 @@ struct backend_ops {
 /* Embedded in what the backend keeps of itself. */
 struct backend {
     const struct backend_ops *ops;
+    struct backend *next;   /* fs->backends */
     hf_sync *rename_handle; /* the filesystem's: see the order of locks there */
     uint32_t number;        /* the same for all clients of a server; part of the inodes' ids */
 };

@@ -2,8 +2,8 @@
  * What a process has besides its descriptors: a working directory and a umask.
  *
  * The working directory is an inode, so it survives whatever happens to its names. Its path is
- * found from the bottom up, with the backend's rename handle held: then no directory on the way
- * can get another parent.
+ * found from the bottom up, with the rename handles of the backends on the way held: then no
+ * directory there can get another parent.
  */
 #include "fs/filesystem.h"
 #include "fs/inode.h"
@@ -118,7 +118,7 @@ static int build_step(struct path_builder *builder, struct place *here)
     return result;
 }
 
-/* The rename handle is held. */
+/* The rename handles are held. */
 static int build_path(struct path_builder *builder, const struct place *directory)
 {
     struct place here = {directory->mount, inode_ref(directory->inode)};
@@ -141,10 +141,56 @@ static int build_path(struct path_builder *builder, const struct place *director
     return result;
 }
 
+/* The lowest number above @number of a backend on the way from @mount to "/"; 0: there is none. */
+static uint32_t next_backend(const struct mount *mount, uint32_t number)
+{
+    uint32_t next = 0;
+    for (; mount != NULL; mount = mount->parent) {
+        if (mount->backend > number && (next == 0 || mount->backend < next)) {
+            next = mount->backend;
+        }
+    }
+    return next;
+}
+
+/* Of those backends on the way with numbers below @end. Return: 0, or what went wrong first. */
+static int release_renames(const struct mount *mount, uint32_t end)
+{
+    struct backend *backend;
+    int result = 0;
+    for (uint32_t number = next_backend(mount, 0); number != 0 && number < end;
+         number = next_backend(mount, number)) {
+        int released = fs_get_backend(mount->fs, number, &backend);
+        if (released == 0) {
+            released = hf_sync_release(backend->rename_handle);
+        }
+        result = result < 0 ? result : released;
+    }
+    return result;
+}
+
+/* The rename handles of all backends on the way from @mount to "/", in the order of their numbers, so
+ * that of two who take several neither has what the other waits for. */
+static int acquire_renames(const struct mount *mount)
+{
+    struct backend *backend;
+    for (uint32_t number = next_backend(mount, 0); number != 0;
+         number = next_backend(mount, number)) {
+        int result = fs_get_backend(mount->fs, number, &backend);
+        if (result == 0) {
+            result = hf_sync_acquire(backend->rename_handle, HF_SHARED, NULL);
+        }
+        if (result < 0) {
+            (void)release_renames(mount, number);
+            return result;
+        }
+    }
+    return 0;
+}
+
 ssize_t fs_get_path(const struct place *directory, char *buffer, size_t size)
 {
     struct path_builder builder;
-    hf_sync *rename_handle = directory->inode->backend->rename_handle;
     int result = 0;
 
     builder.start = sizeof builder.buffer - 1;
@@ -152,10 +198,10 @@ ssize_t fs_get_path(const struct place *directory, char *buffer, size_t size)
     if (mounts_is_root(directory->inode->fs, directory)) {
         builder.buffer[--builder.start] = '/';
     } else {
-        result = hf_sync_acquire(rename_handle, HF_SHARED, NULL);
-        if (result >= 0) {
+        result = acquire_renames(directory->mount);
+        if (result == 0) {
             result = build_path(&builder, directory);
-            int released = hf_sync_release(rename_handle);
+            int released = release_renames(directory->mount, UINT32_MAX);
             result = result < 0 ? result : released;
         }
     }

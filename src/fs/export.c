@@ -25,6 +25,7 @@ static int park(struct export_head *head, const struct mount *mount, hf_id id, i
         .open_flags = htole32((uint32_t)open_flags),
         .mount = htole64(mount->number),
         .mount_flags = htole32(mount_flags(mount)),
+        .backend = htole32(mount->backend),
     };
     struct park_item item = {.id = id, .fd = fd, .size = sizeof data};
     if (fd < 0) {

@@ -22,9 +22,9 @@ struct export_data {
     uint32_t open_flags;  /* as in struct open_file */
     uint64_t mount;       /* its number */
     uint32_t mount_flags; /* WIRE_MOUNT_, should it be gone */
-    uint32_t zero;
+    uint32_t backend;     /* its number: whoever takes the descriptor must know what it is */
 };
 
-#define EXPORT_DATA_MAGIC UINT32_C(0x31464648) /* "HFF1" */
+#define EXPORT_DATA_MAGIC UINT32_C(0x32464648) /* "HFF2" */
 
 #endif

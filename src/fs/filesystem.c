@@ -5,6 +5,8 @@
 #include "fs/inode.h"
 #include "fs/open_file.h"
 #include "fs/special.h"
+#include "wire/mounts.h"
+#include "wire/operations.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -38,24 +40,86 @@ static void after_fork_in_child(struct client_fork_hook *hook)
     special_forget_waits(fs_of(hook));
 }
 
-int fs_new(hf_client *client, struct backend *backend, const struct fs_limits *limits,
-           struct hf_fs **out)
+/* ---- backends ---- */
+
+/* With the mutex, or alone. Takes over @backend, on failure too. */
+static int add_backend(struct hf_fs *fs, struct backend *backend)
 {
-    if (!client_claim_holds(client)) {
+    int result = client_open_reserved(
+        fs->client, fs_id_of_rename(backend->number), HF_SYNC_LOCK, &backend->rename_handle);
+    if (result < 0) {
         backend->ops->destroy(backend);
+        return result;
+    }
+    backend->next = fs->backends;
+    fs->backends = backend;
+    return 0;
+}
+
+static void free_backends(struct hf_fs *fs)
+{
+    struct backend *backend;
+    while ((backend = fs->backends) != NULL) {
+        fs->backends = backend->next;
+        hf_sync_close(backend->rename_handle);
+        backend->ops->destroy(backend);
+    }
+}
+
+static struct backend *find_backend(const struct hf_fs *fs, uint32_t number)
+{
+    struct backend *backend = fs->backends;
+    while (backend != NULL && backend->number != number) {
+        backend = backend->next;
+    }
+    return backend;
+}
+
+/* With the mutex. */
+static int make_backend(struct hf_fs *fs, uint32_t number)
+{
+    struct backend *backend;
+    if (fs->new_served == NULL || number < WIRE_STORE_FIRST || number > WIRE_STORE_LAST) {
+        return -ENODEV;
+    }
+    int result = fs->new_served(fs->client, number, &backend);
+    return result < 0 ? result : add_backend(fs, backend);
+}
+
+int fs_get_backend(struct hf_fs *fs, uint32_t number, struct backend **out)
+{
+    int result = 0;
+    pthread_mutex_lock(&fs->backends_mutex);
+    *out = find_backend(fs, number);
+    if (*out == NULL) {
+        result = make_backend(fs, number);
+        *out = fs->backends;
+    }
+    pthread_mutex_unlock(&fs->backends_mutex);
+    return result;
+}
+
+/* ---- the filesystem object ---- */
+
+int fs_new(hf_client *client, const struct fs_config *config, struct hf_fs **out)
+{
+    struct backend *direct = config->direct;
+    if (!client_claim_holds(client)) {
+        direct->ops->destroy(direct);
         return -EBUSY;
     }
     struct hf_fs *fs = calloc(1, sizeof *fs);
     if (fs == NULL || id_map_init(&fs->inodes) < 0) {
         client_unclaim_holds(client);
         free(fs);
-        backend->ops->destroy(backend);
+        direct->ops->destroy(direct);
         return -ENOMEM;
     }
     fs->client = hf_client_ref(client);
-    fs->backend = backend;
-    budget_init(&fs->bytes, limits->bytes);
-    budget_init(&fs->nodes, limits->nodes);
+    fs->new_served = config->new_served;
+    pthread_mutex_init(&fs->backends_mutex, NULL);
+    budget_init(&fs->bytes, config->bytes);
+    budget_init(&fs->nodes, config->nodes);
     atomic_flag_clear(&fs->trimming);
     atomic_init(&fs->cwd, NULL);
     atomic_init(&fs->umask, fs_process_umask());
@@ -75,10 +139,11 @@ int fs_new(hf_client *client, struct backend *backend, const struct fs_limits *l
     fs->fork_hook.child = after_fork_in_child;
     client_add_fork_hook(client, &fs->fork_hook);
 
-    int result = client_open_reserved(
-        client, fs_id_of_rename(backend->number), HF_SYNC_LOCK, &backend->rename_handle);
+    int result = mounts_init(fs);
     if (result == 0) {
-        result = mounts_init(fs);
+        result = add_backend(fs, direct);
+    } else {
+        direct->ops->destroy(direct);
     }
     if (result < 0) {
         fs_free(fs);
@@ -114,11 +179,11 @@ void fs_free(struct hf_fs *fs)
     }
     mounts_deinit(fs);
     inodes_drop_all(fs);
-    hf_sync_close(fs->backend->rename_handle);
-    fs->backend->ops->destroy(fs->backend);
+    free_backends(fs);
     descriptors_deinit(&fs->descriptors);
     id_map_deinit(&fs->inodes);
     pthread_mutex_destroy(&fs->cwd_mutex);
+    pthread_mutex_destroy(&fs->backends_mutex);
     pthread_mutex_destroy(&fs->waits_mutex);
     pthread_mutex_destroy(&fs->files_mutex);
     pthread_mutex_destroy(&fs->inodes_mutex);

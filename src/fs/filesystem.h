@@ -5,13 +5,15 @@
  *   the gate                     counted, around every operation
  *   the table of mounts          SHARED around every operation with a path, once; or EXCLUSIVE
  *   a sync handle of an open file, or its mutex while it is private
- *   the backend's rename handle  EXCLUSIVE: no directory gets another parent but by the holder
+ *   the backend's rename handle  EXCLUSIVE: no directory gets another parent but by the holder;
+ *                                of several, the one with the lowest number first
  *   sync handles of directories, ancestors first; of two of which neither is the other's
  *                                ancestor, either first, with the rename handle
  *   sync handles of other files, of two the one with the lower id first
  *   the mutex of the mounts, one of a mount
  *   an inode's mutex             one at a time
- *   fs->inodes_mutex, fs->files_mutex, fs->waits_mutex, fs->cwd_mutex, the mutex of the descriptors
+ *   fs->inodes_mutex, fs->files_mutex, fs->waits_mutex, fs->cwd_mutex, fs->backends_mutex, the mutex
+ *   of the descriptors
  */
 #ifndef HF_FS_FILESYSTEM_H
 #define HF_FS_FILESYSTEM_H
@@ -31,9 +33,12 @@
 #include <string.h>
 #include <sys/vfs.h>
 
+/* Make the backend of one of the server's stores, which has its number. Return: 0, -ENOMEM, or what
+ * the server says. */
+typedef int fs_served_backend(hf_client *client, uint32_t store, struct backend **out);
+
 struct hf_fs {
-    hf_client *client;       /* a reference */
-    struct backend *backend; /* of all direct mounts: a file of the host is one inode */
+    hf_client *client; /* a reference */
     struct mounts mounts;
     struct gate gate;
     struct client_fork_hook fork_hook;
@@ -57,22 +62,31 @@ struct hf_fs {
 
     struct descriptors descriptors;
 
+    /* All direct mounts have one backend, so that a file of the host is one inode. */
+    pthread_mutex_t backends_mutex;
+    struct backend *backends; /* that were needed so far */
+    fs_served_backend *new_served;
+
     pthread_mutex_t cwd_mutex;
     _Atomic(struct inode *) cwd; /* a reference; NULL: the root; set under the mutex */
     struct mount *cwd_mount;     /* used; NULL with that */
     _Atomic mode_t umask;
 };
 
-/* What the caches may take. */
-struct fs_limits {
-    size_t bytes;
-    size_t nodes; /* of the backend */
+struct fs_config {
+    struct backend *direct;
+    fs_served_backend *new_served; /* NULL: there are no served mounts */
+    size_t bytes;                  /* that the caches may take */
+    size_t nodes;                  /* of the backends */
 };
 
-/* Takes over @backend, on failure too. fs_attach() comes next. Return: 0; -ENOMEM, or what opening a
- * sync handle says. */
-int fs_new(hf_client *client, struct backend *backend, const struct fs_limits *limits,
-           struct hf_fs **out);
+/* Takes over the direct backend, on failure too. fs_attach() comes next. Return: 0; -ENOMEM, or what
+ * opening a sync handle says. */
+int fs_new(hf_client *client, const struct fs_config *config, struct hf_fs **out);
+
+/* The backend of that number, which stays; made if need be. Return: 0; -ENODEV when there can be
+ * none, -ENOMEM, or what making it says. */
+int fs_get_backend(struct hf_fs *fs, uint32_t number, struct backend **out);
 
 void fs_get_stats(struct hf_fs *fs, hf_fs_stats *out);
 

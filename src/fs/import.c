@@ -23,9 +23,11 @@ struct description {
     bool is_path;
     bool has_handle; /* of offset and flags: not with O_PATH, and not what is special */
     struct mount *mount;
+    struct backend *backend;
 };
 
-/* Whoever parked it was some client of the server. Return: 0; -EINVAL, -ENOMEM. */
+/* Whoever parked it was some client of the server. Return: 0; -EINVAL, -ENOMEM, or what
+ * fs_get_backend() says. */
 static int describe(struct hf_fs *fs, const struct park_item *item, struct description *out)
 {
     const int known = OPEN_FLAGS & ~(O_ACCMODE | OPEN_FILE_STATUS | OPEN_FILE_USED_UP);
@@ -38,13 +40,16 @@ static int describe(struct hf_fs *fs, const struct park_item *item, struct descr
     out->flags = (int)le32toh(data.open_flags);
     out->is_path = (out->flags & O_PATH) != 0;
     out->has_handle = fs_id_is_of_open_file(item->id);
-    if (le32toh(data.magic) != EXPORT_DATA_MAGIC || data.mount == 0 || data.zero != 0 ||
+    if (le32toh(data.magic) != EXPORT_DATA_MAGIC || data.mount == 0 ||
         (mount_flags & ~(uint32_t)WIRE_MOUNT_FLAGS) != 0 || (out->flags & ~known) != 0 ||
         (out->is_path && ((out->flags & ~OPEN_PATH_FLAGS) != 0 || out->has_handle)) ||
         (!out->has_handle && !hf_id_equal(item->id, (hf_id){0, 0}))) {
         return -EINVAL;
     }
-    return mounts_get(fs, le64toh(data.mount), mount_flags, &out->mount);
+    const uint32_t backend = le32toh(data.backend);
+    int result = fs_get_backend(fs, backend, &out->backend);
+    return result < 0 ? result
+                      : mounts_get(fs, le64toh(data.mount), mount_flags, backend, &out->mount);
 }
 
 /* The inode of the node or file @taken, and its handle, if it has one. Takes over @taken, on
@@ -53,10 +58,10 @@ static int open_inode(struct hf_fs *fs, hf_id id, const struct description *from
                       const struct stat *attributes, struct inode **inode, hf_sync **handle)
 {
     const intptr_t node = from->is_path ? taken : BACKEND_NO_NODE;
-    int result = inode_get(fs, fs->backend, node, attributes, inode);
+    int result = inode_get(fs, from->backend, node, attributes, inode);
     if (result < 0) {
         if (!from->is_path) {
-            fs->backend->ops->close(fs->backend, taken);
+            from->backend->ops->close(from->backend, taken);
         }
         return result;
     }
@@ -80,7 +85,7 @@ static int open_inode(struct hf_fs *fs, hf_id id, const struct description *from
 static int make_file(struct hf_fs *fs, const struct park_item *item, struct description *from,
                      struct open_file **out)
 {
-    struct backend *backend = fs->backend;
+    struct backend *backend = from->backend;
     struct place place = {.mount = from->mount};
     struct stat attributes;
     hf_sync *handle = NULL;

@@ -42,6 +42,7 @@ static struct mount *mount_new(struct hf_fs *fs, const struct wire_mount *entry)
     mount->number = entry->number;
     mount->point_id = entry->point;
     mount->root_id = entry->root;
+    mount->backend = wire_mount_backend(entry);
     mount->read_only = (entry->flags & WIRE_MOUNT_READ_ONLY) != 0;
     mount->is_checked = (entry->flags & WIRE_MOUNT_CHECKED) != 0;
     memcpy(mount->path, entry->path, path_size);
@@ -74,10 +75,13 @@ static bool is_mount_of(const struct mount *mount, const struct wire_mount *entr
 static int open_root(struct mount *mount, struct inode **out)
 {
     struct hf_fs *fs = mount->fs;
-    struct backend *backend = fs->backend;
+    struct backend *backend;
     struct stat attributes;
     intptr_t node;
-    int result = backend->ops->open_root(backend, mount->source, &node, &attributes);
+    int result = fs_get_backend(fs, mount->backend, &backend);
+    if (result == 0) {
+        result = backend->ops->open_root(backend, mount->source, &node, &attributes);
+    }
     if (result < 0) {
         return result;
     }
@@ -241,7 +245,8 @@ static struct mount *find_or_make(struct hf_fs *fs, const struct wire_mount *ent
     return mount_new(fs, entry);
 }
 
-int mounts_get(struct hf_fs *fs, uint64_t number, unsigned flags, struct mount **out)
+int mounts_get(struct hf_fs *fs, uint64_t number, unsigned flags, uint32_t backend,
+               struct mount **out)
 {
     const struct wire_mount gone = {
         .number = number, .parent = 1, .flags = (uint8_t)flags, .path = "", .source = ""};
@@ -249,13 +254,14 @@ int mounts_get(struct hf_fs *fs, uint64_t number, unsigned flags, struct mount *
     for (; link != &fs->mounts.all; link = link->next) {
         if (mount_of(link)->number == number) {
             *out = mount_of(link);
-            return 0;
+            return (*out)->backend == backend ? 0 : -EINVAL;
         }
     }
     *out = mount_new(fs, &gone);
     if (*out == NULL) {
         return -ENOMEM;
     }
+    (*out)->backend = backend;
     list_append(&fs->mounts.all, &(*out)->link);
     return 0;
 }
@@ -380,7 +386,8 @@ void mounts_describe(const struct hf_fs *fs, struct wire_mounts *out)
                 .parent = mount->parent != NULL ? mount->parent->number : 0,
                 .point = mount->point_id,
                 .root = mount->root_id,
-                .type = WIRE_MOUNT_DIRECT,
+                .type =
+                    mount->backend == WIRE_BACKEND_DIRECT ? WIRE_MOUNT_DIRECT : WIRE_MOUNT_SERVED,
                 .flags = (uint8_t)mount_flags(mount),
                 .path = mount->path,
                 .source = mount->source,

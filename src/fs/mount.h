@@ -37,7 +37,8 @@ struct mount {
     uint64_t number;
     bool in_table;
     bool read_only;
-    bool is_checked; /* others change its files behind our back */
+    bool is_checked;  /* others change its files behind our back */
+    uint32_t backend; /* the number of the one that has its files */
 
     struct mount *parent; /* NULL: mounted at "/", or not in the table */
     hf_id point_id;       /* the directory of @parent that it is mounted on */
@@ -94,7 +95,8 @@ void mounts_use_in_child(struct hf_fs *fs);
 /* ---- one mount ---- */
 
 /* Its root, for as long as it is there. The first time it is opened by its name. Return: 0; -ESTALE
- * when that is another directory than when it was mounted, or what opening it says. */
+ * when that is another directory than when it was mounted, or what opening it says; -ENODEV when
+ * there can be no such backend here. */
 int mount_get_root(struct mount *mount, struct inode **out);
 
 /* Are its files? By the table, or because this client believes no cache there. */
@@ -104,8 +106,10 @@ bool mount_is_checked(const struct mount *mount);
 unsigned mount_flags(const struct mount *mount);
 
 /* With the table held, and nobody else inside: the mount of this number. When it is not there any
- * more it is as if it had been detached, with these flags. Return: 0, -ENOMEM. */
-int mounts_get(struct hf_fs *fs, uint64_t number, unsigned flags, struct mount **out);
+ * more it is as if it had been detached, with these flags. Return: 0, -ENOMEM, -EINVAL when it has
+ * another backend. */
+int mounts_get(struct hf_fs *fs, uint64_t number, unsigned flags, uint32_t backend,
+               struct mount **out);
 
 /* That is @root, if it was not opened before. */
 void mount_set_root(struct mount *mount, struct inode *root);

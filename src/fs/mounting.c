@@ -39,10 +39,14 @@ static int add(struct hf_fs *fs, struct wire_mount *mount, struct inode *root)
 /* The directory @source of the host. */
 static int open_source(struct hf_fs *fs, const char *source, struct inode **out)
 {
+    struct backend *direct;
     struct stat attributes;
     intptr_t node;
-    int result = fs->backend->ops->open_root(fs->backend, source, &node, &attributes);
-    return result < 0 ? result : inode_get(fs, fs->backend, node, &attributes, out);
+    int result = fs_get_backend(fs, WIRE_BACKEND_DIRECT, &direct);
+    if (result == 0) {
+        result = direct->ops->open_root(direct, source, &node, &attributes);
+    }
+    return result < 0 ? result : inode_get(fs, direct, node, &attributes, out);
 }
 
 /* ---- attaching ---- */
@@ -68,7 +72,7 @@ static int take_root(struct hf_fs *fs, struct inode *root, bool is_checked)
         mount_set_root(mount, root);
     }
     int result = mount_get_root(mount, &root);
-    if (result == 0 && is_checked) {
+    if (result == 0 && is_checked && mount->backend == WIRE_BACKEND_DIRECT) {
         inode_set_checked(root);
     }
     return result;
@@ -278,6 +282,14 @@ int fs_unmount(struct hf_fs *fs, const char *target, unsigned walk_flags, bool d
 
 /* ---- the list ---- */
 
+static const char *type_of(const struct wire_mount *mount)
+{
+    if (mount->type == WIRE_MOUNT_DIRECT) {
+        return "direct";
+    }
+    return strcmp(mount->source, WIRE_MOUNT_RAM) == 0 ? "ram" : "dir";
+}
+
 /* Copy @text behind @at. Return: what follows it. */
 static char *put_text(char *at, const char *text, const char **out)
 {
@@ -307,7 +319,7 @@ ssize_t fs_list_mounts(struct hf_fs *fs, hf_mount_info **out)
         infos[i] = (hf_mount_info){
             .number = mount->number,
             .parent = mount->parent,
-            .type = "direct",
+            .type = type_of(mount),
             .flags = (mount->flags & WIRE_MOUNT_READ_ONLY) != 0 ? MS_RDONLY : 0,
             .external =
                 (mount->flags & WIRE_MOUNT_CHECKED) != 0 ? HF_EXTERNAL_CHECK : HF_EXTERNAL_NEVER,

@@ -380,7 +380,7 @@ static int64_t import_forged(int fd, hf_id id, const void *data, size_t size)
 
 static void test_what_others_park_is_not_believed(void **state)
 {
-    static const struct export_data good = {.magic = EXPORT_DATA_MAGIC, .mount = 1};
+    static const struct export_data good = {.magic = EXPORT_DATA_MAGIC, .mount = 1, .backend = 1};
     const hf_id none = {0, 0};
     const hf_id id = {HF_SPACE_RESERVED | UINT64_C(2) << 56 | 999, 1};
     const hf_id inode = {HF_SPACE_RESERVED | UINT64_C(1) << 56, 1};
@@ -416,8 +416,10 @@ static void test_what_others_park_is_not_believed(void **state)
     data.mount_flags = 4;
     assert_int_equal(import_forged(directory, id, &data, sizeof data), -EINVAL);
     data = good;
-    data.zero = 1;
-    assert_int_equal(import_forged(directory, id, &data, sizeof data), -EINVAL);
+    data.backend = 0;
+    assert_int_equal(import_forged(directory, id, &data, sizeof data), -ENODEV);
+    data.backend = UINT32_MAX;
+    assert_int_equal(import_forged(directory, id, &data, sizeof data), -ENODEV);
     /* A handle without a value is found out when it is used. */
     assert_int_equal(import_forged(directory, id, &good, sizeof good), 0);
     int ends[2];
