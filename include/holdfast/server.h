@@ -56,6 +56,35 @@ typedef struct hf_limits {
     uint32_t stated_credentials; /* of others that a privileged client acts for; then -EDQUOT */
 } hf_limits;
 
+/* Where the data of a mount is. */
+typedef enum hf_mount_kind {
+    HF_MOUNT_RAM = 1,    /* in the server's memory */
+    HF_MOUNT_DIR = 2,    /* in a directory of the server's host, which nobody else touches */
+    HF_MOUNT_DIRECT = 3, /* in a directory that each client opens itself, as with hf_mount() */
+} hf_mount_kind;
+
+/* A mount that the server brings. Initialise with HF_SERVER_MOUNT_INIT. */
+typedef struct hf_server_mount {
+    hf_mount_kind kind;
+    const char *source; /* DIR and DIRECT: a directory of the host; RAM: NULL */
+    const char *path;   /* where clients see it; begins with a slash, no `.` or `..` in it */
+    /* Bytes of data and files that there may be, not for DIRECT. 0: in RAM as tmpfs has it, half of
+     * the machine's memory and a file for each such page; in DIR as much as the host has. */
+    uint64_t size;
+    uint64_t inodes;
+    mode_t mode; /* of RAM's root directory */
+    uid_t uid;   /* its owner and group; -1: the server's own */
+    gid_t gid;
+    int read_only; /* not 0: clients cannot change anything, and get -EROFS */
+    int check;     /* DIRECT, not 0: other programs change the files too, see HF_EXTERNAL_CHECK */
+    char *texts;   /* see hf_server_mount_parse(); nobody else looks at it */
+} hf_server_mount;
+
+#define HF_SERVER_MOUNT_INIT                                                                       \
+    {                                                                                              \
+        HF_MOUNT_RAM, NULL, NULL, 0, 0, 01777, (uid_t)-1, (gid_t)-1, 0, 0, NULL                    \
+    }
+
 /* Initialise with hf_server_config_init(), then change what you need. */
 typedef struct hf_server_config {
     size_t size;             /* sizeof(hf_server_config) */
@@ -70,6 +99,19 @@ typedef struct hf_server_config {
     /* Called for each message; NULL: none. The event is valid during the call only. */
     void (*trace)(void *context, const hf_trace_event *event);
     void *trace_context;
+    /*
+     * The mounts that are there before any client is. The one at "/" is mounted first, the others in
+     * this order, each on a directory of what is there by then; hf_mount() and hf_umount2() come on
+     * top of them. Without one at "/" there is an empty read-only directory. In it, and in RAM, the
+     * mount points are made; elsewhere they must be there. Two DIR may not overlap, nor may a DIR
+     * and a DIRECT. Without any mount clients say what is mounted, see hf_fs_attach().
+     */
+    const hf_server_mount *mounts;
+    size_t mount_count;
+    /* Where hf_server_new() says what is wrong with a mount, in a line without a newline; NULL: in
+     * the log. */
+    char *mount_error;
+    size_t mount_error_size;
 } hf_server_config;
 
 /**
@@ -78,16 +120,36 @@ typedef struct hf_server_config {
 HF_PUBLIC void hf_server_config_init(hf_server_config *config);
 
 /**
+ * hf_server_mount_parse() - a mount as people write it, for example on a command line
+ * @text:       "ram:PATH", "dir:SOURCE:PATH" or "direct:SOURCE:PATH", and then any of ",size=BYTES"
+ *              with K, M, G or T behind it, or for ram a percentage of the machine's memory;
+ *              ",inodes=COUNT"; for ram ",mode=OCTAL", ",uid=UID", ",gid=GID"; ",ro"; for direct
+ *              ",check". In SOURCE and PATH a backslash stands before each ':', ',' and backslash
+ *              that is part of it.
+ * @out:        filled in on success. Its texts are in one block: free(out->texts) when no longer
+ *              needed.
+ * @error:      what is wrong, in a line without a newline; may be NULL
+ * @error_size: of @error
+ *
+ * Nothing is looked at but the text: whether SOURCE is there is hf_server_new()'s matter.
+ *
+ * Return: 0, -EINVAL with @error, -ENOMEM.
+ */
+HF_PUBLIC int hf_server_mount_parse(const char *text, hf_server_mount *out, char *error,
+                                    size_t error_size);
+
+/**
  * hf_server_new() - make a server, and listen if the configuration says so
  * @config: copied; NULL for the defaults
  * @out:    free it with hf_server_free(); unchanged on failure
  *
  * A socket file that nobody serves any more is replaced. The socket's path with ".lock"
  * added is a lock file that keeps two servers from serving one path; both are removed at the
- * end.
+ * end. Relative paths, those of mounts too, are relative to the working directory of this moment.
  *
  * Return: 0; -EINVAL, -ENAMETOOLONG, -EADDRINUSE (a live server is there), -EEXIST (something
- * that is not a socket is there), -EACCES, -ENOENT (no such directory), -ENOMEM, -EMFILE.
+ * that is not a socket is there), -EACCES, -ENOENT (no such directory), -ENOMEM, -EMFILE. With
+ * mount_error written to: why a mount cannot be made, these and others.
  */
 HF_PUBLIC int hf_server_new(const hf_server_config *config, hf_server **out);
 

@@ -2,6 +2,7 @@
  * The public functions, config.c's apart: arguments, threads, and what reaches the loop from
  * outside of it.
  */
+#include "server/mounts.h"
 #include "server/server.h"
 #include "wire/mounts.h"
 
@@ -107,9 +108,13 @@ static int open_server(struct hf_server *server, const hf_server_config *config)
     if (failure != 0) {
         goto no_table;
     }
+    failure = server_open_mounts(server, config);
+    if (failure != 0) {
+        goto no_mounts;
+    }
     failure = open_listener(server, config);
     if (failure != 0) {
-        goto no_listener;
+        goto no_mounts;
     }
     failure = server_open_loop(server);
     if (failure == 0) {
@@ -120,7 +125,7 @@ static int open_server(struct hf_server *server, const hf_server_config *config)
     server_close_loop(server);
     server->spare_fd = fork_guard_close(&server->guard, server->spare_fd);
     listener_close(&server->listener, &server->guard);
-no_listener:
+no_mounts:
     close_table(server);
 no_table:
     pthread_mutex_destroy(&server->mutex);

@@ -82,7 +82,8 @@ int settings_init(struct settings *settings, const hf_server_config *config)
 {
     if (config->size != sizeof(*config) || !limits_are_good(&config->limits) ||
         (unsigned)config->log_level > HF_LOG_DEBUG ||
-        (config->allow_uid_count > 0 && config->allow_uids == NULL)) {
+        (config->allow_uid_count > 0 && config->allow_uids == NULL) ||
+        (config->mount_count > 0 && config->mounts == NULL)) {
         return -EINVAL;
     }
     *settings = (struct settings){
