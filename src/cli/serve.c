@@ -16,12 +16,41 @@
 /* Named with --allow-uid. */
 #define ALLOW_UIDS_MAX 64
 
+/* With --mount: more than the table of mounts has room for, which the server says better. */
+#define MOUNTS_MAX 128
+
 struct serve_options {
     hf_server_config config;
     uid_t allow_uids[ALLOW_UIDS_MAX];
+    hf_server_mount mounts[MOUNTS_MAX];
+    char mount_error[1024]; /* of hf_server_new() */
 };
 
-static const char usage_line[] = "usage: holdfast serve --listen unix:PATH [OPTION]...\n";
+static const char usage_line[] =
+    "usage: holdfast serve --listen unix:PATH [--mount MOUNT]... [OPTION]...\n";
+
+static void print_mount_help(void)
+{
+    printf("\n"
+           "A MOUNT, each found by all clients where its PATH says:\n"
+           "\n"
+           "  ram:PATH                  in the server's memory: a tmpfs that all share\n"
+           "  dir:SOURCE:PATH           in the directory SOURCE, which only the server touches\n"
+           "  direct:SOURCE:PATH        in the directory SOURCE, which each client opens itself\n"
+           "\n"
+           "and behind that, each after a comma:\n"
+           "\n"
+           "  size=BYTES                at most so much data, with K, M, G or T; for ram also a\n"
+           "                            percentage of the memory, of which the default is 50%%\n"
+           "  inodes=COUNT              at most so many files\n"
+           "  mode=MODE, uid=, gid=     of ram's root directory; 1777, and who runs the server\n"
+           "  ro                        nobody can change anything\n"
+           "  check                     direct: other programs change the files too\n"
+           "\n"
+           "In SOURCE and PATH a backslash stands before : and , and \\ that are part of it.\n"
+           "The mount at / comes first, the others in their order; mount points are made in ram,\n"
+           "elsewhere they must be there. Without one at / there is an empty directory.\n");
+}
 
 static void print_help(void)
 {
@@ -33,15 +62,17 @@ static void print_help(void)
            "  -l, --listen unix:PATH    where clients connect\n"
            "  -u, --allow-uid UID       admit this user too, besides the one it runs as;\n"
            "                            may be given up to %d times\n"
+           "  -m, --mount MOUNT         what clients find mounted, see below; may be repeated\n"
            "  -L, --limit NAME=VALUE    one of the limits below; may be repeated\n"
            "  -v, --verbose             log connections too; twice: everything\n"
            "  -q, --quiet               log errors only\n"
-           "  -h, --help                this text\n"
-           "\n"
-           "Limits, with their defaults. Who goes over one gets an error or is cut off:\n"
-           "\n",
+           "  -h, --help                this text\n",
            usage_line,
            ALLOW_UIDS_MAX);
+    print_mount_help();
+    printf("\n"
+           "Limits, with their defaults. Who goes over one gets an error or is cut off:\n"
+           "\n");
     for (size_t i = 0; i < limit_range_count; i++) {
         char assignment[48];
         snprintf(assignment,
@@ -92,6 +123,24 @@ static bool set_limit(const char *command, struct serve_options *options, const 
     return true;
 }
 
+static bool add_mount(const char *command, struct serve_options *options, const char *text)
+{
+    hf_server_config *config = &options->config;
+    char error[1024];
+    if (config->mount_count == MOUNTS_MAX) {
+        cli_error(command, "--mount: more than %d", MOUNTS_MAX);
+        return false;
+    }
+    int result =
+        hf_server_mount_parse(text, &options->mounts[config->mount_count], error, sizeof(error));
+    if (result < 0) {
+        cli_error(command, "--mount %s", result == -EINVAL ? error : strerror(-result));
+        return false;
+    }
+    config->mount_count++;
+    return true;
+}
+
 static bool set_listen(const char *command, struct serve_options *options, const char *text)
 {
     const size_t length = strlen(text);
@@ -115,6 +164,7 @@ static enum parse_result parse(int argc, char **argv, struct serve_options *opti
         {"listen", required_argument, NULL, 'l'},
         {"allow-uid", required_argument, NULL, 'u'},
         {"limit", required_argument, NULL, 'L'},
+        {"mount", required_argument, NULL, 'm'},
         {"verbose", no_argument, NULL, 'v'},
         {"quiet", no_argument, NULL, 'q'},
         {"help", no_argument, NULL, 'h'},
@@ -123,7 +173,7 @@ static enum parse_result parse(int argc, char **argv, struct serve_options *opti
     hf_server_config *config = &options->config;
     int option;
     bool good = true;
-    while (good && (option = getopt_long(argc, argv, "l:u:L:vqh", long_options, NULL)) != -1) {
+    while (good && (option = getopt_long(argc, argv, "l:u:L:m:vqh", long_options, NULL)) != -1) {
         switch (option) {
         case 'l':
             good = set_listen(argv[0], options, optarg);
@@ -133,6 +183,9 @@ static enum parse_result parse(int argc, char **argv, struct serve_options *opti
             break;
         case 'L':
             good = set_limit(argv[0], options, optarg);
+            break;
+        case 'm':
+            good = add_mount(argv[0], options, optarg);
             break;
         case 'v':
             config->log_level = config->log_level < HF_LOG_INFO ? HF_LOG_INFO : HF_LOG_DEBUG;
@@ -157,9 +210,13 @@ static enum parse_result parse(int argc, char **argv, struct serve_options *opti
     return good ? PARSE_SERVE : PARSE_WRONG;
 }
 
-static void explain_failure(const char *command, const char *address, int failure)
+static void explain_failure(const char *command, const hf_server_config *config, int failure)
 {
-    const char *path = address + strlen("unix:");
+    const char *path = config->listen + strlen("unix:");
+    if (config->mount_error[0] != '\0') {
+        cli_error(command, "%s", config->mount_error);
+        return;
+    }
     switch (failure) {
     case -EADDRINUSE:
         cli_error(
@@ -205,7 +262,7 @@ static int serve(const char *command, const hf_server_config *config)
     hf_server *server = NULL;
     int failure = hf_server_new(config, &server);
     if (failure != 0) {
-        explain_failure(command, config->listen, failure);
+        explain_failure(command, config, failure);
         return CLI_FAILED;
     }
     failure = hf_server_start(server);
@@ -225,18 +282,27 @@ static int serve(const char *command, const hf_server_config *config)
 
 int cmd_serve(int argc, char **argv)
 {
-    struct serve_options options;
-    hf_server_config_init(&options.config);
+    struct serve_options options = {.mount_error = ""};
+    hf_server_config *config = &options.config;
+    int result = CLI_OK;
+    hf_server_config_init(config);
     switch (parse(argc, argv, &options)) {
     case PARSE_HELP:
         print_help();
-        return CLI_OK;
+        break;
     case PARSE_WRONG:
         fprintf(stderr, "%s       holdfast serve --help says more\n", usage_line);
-        return CLI_USAGE;
-    case PARSE_SERVE:
+        result = CLI_USAGE;
         break;
+    case PARSE_SERVE:
+        config->allow_uids = options.allow_uids;
+        config->mounts = options.mounts;
+        config->mount_error = options.mount_error;
+        config->mount_error_size = sizeof(options.mount_error);
+        result = serve(argv[0], config);
     }
-    options.config.allow_uids = options.allow_uids;
-    return serve(argv[0], &options.config);
+    for (size_t i = 0; i < config->mount_count; i++) {
+        free(options.mounts[i].texts);
+    }
+    return result;
 }

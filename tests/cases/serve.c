@@ -165,6 +165,12 @@ static void test_wrong_command_lines(void **state)
     USAGE("must be 0 to 4096", "serve", "-L", "value_bytes=4097");
     USAGE("not a number", "serve", "-L", "clients=9x");
     USAGE("must be", "serve", "-L", "clients=99999999999999999999999");
+    USAGE("holdfast serve: --mount \"ram:tmp\": PATH must begin with a slash",
+          "serve",
+          "--mount",
+          "ram:tmp");
+    USAGE("--mount \"ram:/a,sizes=1\": sizes: no such option", "serve", "-m", "ram:/a,sizes=1");
+    USAGE("--mount \"tmp\": must begin with ram: or dir: or direct:", "serve", "-m", "tmp");
     USAGE("--allow-uid root: not a number", "serve", "--allow-uid", "root");
     USAGE("--allow-uid 4294967295: must be 0 to", "serve", "--allow-uid", "4294967295");
 #undef USAGE
@@ -184,6 +190,7 @@ static void test_help_and_version(void **state)
     expect_help((const char *[]){holdfast, "--version", NULL}, "holdfast " HF_VERSION "\n");
     expect_help((const char *[]){holdfast, "serve", "--help", NULL}, "--allow-uid UID");
     expect_help((const char *[]){holdfast, "serve", "-h", NULL}, "handles=4000000");
+    expect_help((const char *[]){holdfast, "serve", "--help", NULL}, "  dir:SOURCE:PATH  ");
 }
 
 static void test_a_limit_from_the_command_line(void **state)
