@@ -6,9 +6,11 @@
 
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CLIENTS_DEFAULT 4
@@ -54,6 +56,10 @@ static void print_help(void)
            "  -d, --dir DIR        do it in DIR, made if need be, and leave the files there;\n"
            "                       DIR/demo-*.txt are overwritten. Default: a temporary\n"
            "                       directory, removed at the end\n"
+           "  -m, --mount KIND     where the files are: direct, in the directory, which each\n"
+           "                       client opens itself (as without --mount); dir, in the\n"
+           "                       directory, which only the server touches; ram, in the\n"
+           "                       server's memory. Or a whole MOUNT as for holdfast serve\n"
            "  -t, --trace[=N]      show the messages as a sequence diagram, N arrows of it\n"
            "  -p, --patience SEC   give up when nothing happens for so long (default %d)\n"
            "  -h, --help           this text\n"
@@ -89,6 +95,33 @@ struct command_line {
     bool lines_given;
 };
 
+/* Return: false when it is wrong, after saying why. */
+static bool take_mount(struct command_line *line)
+{
+    static const char *const kinds[] = {
+        [HF_MOUNT_RAM] = "ram", [HF_MOUNT_DIR] = "dir", [HF_MOUNT_DIRECT] = "direct"};
+    hf_server_mount mount = HF_SERVER_MOUNT_INIT;
+    char error[1024];
+    mount.path = "/";
+    for (int kind = HF_MOUNT_RAM; kind <= HF_MOUNT_DIRECT; kind++) {
+        if (strcmp(optarg, kinds[kind]) == 0) {
+            mount.kind = (hf_mount_kind)kind;
+            break;
+        }
+    }
+    if (strcmp(optarg, kinds[mount.kind]) != 0) {
+        const int result = hf_server_mount_parse(optarg, &mount, error, sizeof(error));
+        if (result < 0) {
+            cli_error(line->title, "--mount %s", result == -EINVAL ? error : strerror(-result));
+            return false;
+        }
+    }
+    free(line->options.mount.texts);
+    line->options.mount = mount;
+    line->options.has_mount = true;
+    return true;
+}
+
 static bool number_option(const struct command_line *line, const char *option, uint64_t most,
                           uint64_t *out)
 {
@@ -123,6 +156,8 @@ static bool take_option(struct command_line *line, int option)
     case 'd':
         options->directory = optarg;
         return true;
+    case 'm':
+        return take_mount(line);
     case 't':
         options->trace = true;
         if (optarg != NULL && !number_option(line, "--trace=", TRACE_MAX, &number)) {
@@ -165,6 +200,11 @@ static bool check_line(const struct command_line *line)
         cli_error(title, "%s: not for the demo %s", line->for_lines, line->name);
         return false;
     }
+    if (line->options.directory != NULL && line->options.has_mount &&
+        (line->options.mount.kind == HF_MOUNT_RAM || line->options.mount.source != NULL)) {
+        cli_error(title, "--dir and --mount: the mount has a place already");
+        return false;
+    }
     if (line->lines_given && line->options.input != NULL) {
         cli_error(title, "--lines and --input: the lines are those of the input");
         return false;
@@ -180,13 +220,14 @@ static enum parse_result parse(int argc, char **argv, struct command_line *line)
         {"input", required_argument, NULL, 'i'},
         {"kill", optional_argument, NULL, 'k'},
         {"dir", required_argument, NULL, 'd'},
+        {"mount", required_argument, NULL, 'm'},
         {"trace", optional_argument, NULL, 't'},
         {"patience", required_argument, NULL, 'p'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int option;
-    while ((option = getopt_long(argc, argv, "c:l:i:k::d:t::p:h", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "c:l:i:k::d:m:t::p:h", long_options, NULL)) != -1) {
         if (option == 'h') {
             return PARSE_HELP;
         }
@@ -252,15 +293,18 @@ int cmd_demo(int argc, char **argv)
                     .lines = LINES_DEFAULT,
                     .patience_seconds = PATIENCE_DEFAULT},
     };
+    int result = CLI_OK;
     switch (parse(argc, argv, &line)) {
     case PARSE_HELP:
         print_help();
-        return CLI_OK;
+        break;
     case PARSE_WRONG:
         fputs(usage_line, stderr);
-        return CLI_USAGE;
-    case PARSE_RUN:
+        result = CLI_USAGE;
         break;
+    case PARSE_RUN:
+        result = run_demos(&line);
     }
-    return run_demos(&line);
+    free(line.options.mount.texts);
+    return result;
 }

@@ -4,6 +4,7 @@
 #ifndef HF_CLI_DEMO_H
 #define HF_CLI_DEMO_H
 
+#include <holdfast/server.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,8 @@ struct demo_options {
     uint64_t lines;        /* for each client, when there is no input */
     const char *input;     /* NULL: lines are made up */
     const char *directory; /* NULL: a temporary one */
+    bool has_mount;        /* else the clients name the directory, and the server brings nothing */
+    hf_server_mount mount; /* without a source it is of the directory */
     bool kill;
     uint64_t kills; /* with `kill`; 0: as many as suit the lines */
     bool trace;

@@ -20,8 +20,7 @@
 
 struct lines_demo {
     enum demo_kind kind;
-    const char *file; /* its name in the directory */
-    const char *path; /* the same in the filesystem */
+    const char *file; /* its name */
     const struct demo_options *options;
     struct workload workload;
     struct demo_stage stage;
@@ -74,9 +73,8 @@ static void print_intro(const struct lines_demo *demo)
                demo_plural(demo->options->lines),
                workload->clients == 1 ? "" : " each");
     }
-    printf(" to %s/%s, %s\n",
-           demo->stage.directory,
-           demo->file,
+    printf(" to %s, %s\n",
+           stage_place(&demo->stage, demo->file).text,
            demo->kind == DEMO_APPEND ? "each client through its own O_APPEND open file"
                                      : "all through one open file with one offset");
 }
@@ -90,7 +88,7 @@ static int set_up(struct lines_demo *demo)
         .stage = stage,
         .workload = &demo->workload,
         .kind = demo->kind,
-        .path = demo->path,
+        .path = demo->file,
         .fd = -1,
     };
     demo->run.kills_planned = run_plan_kills(demo->options, &demo->workload);
@@ -100,9 +98,9 @@ static int set_up(struct lines_demo *demo)
             stage, "no memory to note %s lines in", demo_number(demo->workload.total).text);
         return 1;
     }
-    const int fd = hf_open(stage->fs, demo->path, O_RDWR | O_CREAT | O_TRUNC, 0666);
+    const int fd = hf_open(stage->fs, demo->file, O_RDWR | O_CREAT | O_TRUNC, 0666);
     if (fd < 0) {
-        stage_complain(stage, "%s/%s: %s", stage->directory, demo->file, strerror(-fd));
+        stage_complain(stage, "%s: %s", stage_place(stage, demo->file).text, strerror(-fd));
         return 1;
     }
     if (demo->kind == DEMO_SHARED_HANDLE) {
@@ -216,9 +214,9 @@ static int print_verdict(const struct lines_demo *demo, const struct verify_resu
 static int check_size(const struct lines_demo *demo, off_t size)
 {
     struct stat status;
-    const int result = hf_stat(demo->stage.fs, demo->path, &status);
+    const int result = hf_stat(demo->stage.fs, demo->file, &status);
     if (result < 0) {
-        stage_complain(&demo->stage, "%s: %s", demo->path, strerror(-result));
+        stage_complain(&demo->stage, "%s: %s", demo->file, strerror(-result));
         return 1;
     }
     if (status.st_size != size) {
@@ -258,30 +256,72 @@ static int check_bytes(const struct lines_demo *demo, const char *bytes, size_t 
     return print_verdict(demo, &result);
 }
 
-/* Check the file as it stands in the host's directory, past the filesystem. */
+/* The file as it stands in the host's directory, past the filesystem. */
+static int map_host_file(const struct lines_demo *demo, void **bytes, size_t *size)
+{
+    const int file = open(stage_place(&demo->stage, demo->file).text, O_RDONLY | O_CLOEXEC);
+    struct stat status;
+    if (file < 0) {
+        return -errno;
+    }
+    int result = fstat(file, &status) < 0 ? -errno : 0;
+    if (result == 0 && status.st_size > 0) {
+        *size = (size_t)status.st_size;
+        *bytes = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, file, 0);
+        result = *bytes == MAP_FAILED ? -errno : 0;
+    }
+    close(file);
+    return result;
+}
+
+/* All of it that there is, up to @size. */
+static int read_all(hf_fs *fs, int fd, char *bytes, size_t size)
+{
+    size_t done = 0;
+    while (done < size) {
+        const ssize_t count = hf_pread(fs, fd, bytes + done, size - done, (off_t)done);
+        if (count <= 0) {
+            return count < 0 ? (int)count : -EIO;
+        }
+        done += (size_t)count;
+    }
+    return 0;
+}
+
+/* The file as this process, which wrote none of it, reads it from the server. */
+static int map_served_file(const struct lines_demo *demo, void **bytes, size_t *size)
+{
+    hf_fs *fs = demo->stage.fs;
+    struct stat status;
+    const int fd = hf_open(fs, demo->file, O_RDONLY, 0);
+    if (fd < 0) {
+        return fd;
+    }
+    int result = hf_fstat(fs, fd, &status);
+    if (result == 0 && status.st_size > 0) {
+        *size = (size_t)status.st_size;
+        *bytes = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        result = *bytes == MAP_FAILED ? -errno : read_all(fs, fd, *bytes, *size);
+    }
+    hf_close(fs, fd);
+    return result;
+}
+
 static int check_file(const struct lines_demo *demo)
 {
-    char path[PATH_MAX + NAME_MAX];
-    snprintf(path, sizeof(path), "%s/%s", demo->stage.directory, demo->file);
-    const int file = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat status;
-    if (file < 0 || fstat(file, &status) < 0) {
-        stage_complain(&demo->stage, "%s: %s", path, strerror(errno));
-        if (file >= 0) {
-            close(file);
-        }
-        return 1;
+    void *bytes = NULL;
+    size_t size = 0;
+    int result = demo->stage.on_host ? map_host_file(demo, &bytes, &size)
+                                     : map_served_file(demo, &bytes, &size);
+    if (result < 0) {
+        stage_complain(
+            &demo->stage, "%s: %s", stage_place(&demo->stage, demo->file).text, strerror(-result));
+        result = 1;
+    } else {
+        result = check_size(demo, (off_t)size);
+        result |= check_bytes(demo, bytes, size);
     }
-    const size_t size = (size_t)status.st_size;
-    void *bytes = size == 0 ? NULL : mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
-    close(file);
-    if (bytes == MAP_FAILED) {
-        stage_complain(&demo->stage, "%s: %s", path, strerror(errno));
-        return 1;
-    }
-    int result = check_size(demo, status.st_size);
-    result |= check_bytes(demo, bytes, size);
-    if (bytes != NULL) {
+    if (bytes != NULL && bytes != MAP_FAILED) {
         munmap(bytes, size);
     }
     return result;
@@ -325,7 +365,6 @@ int demo_append(const struct demo_options *options)
     struct lines_demo demo = {
         .kind = DEMO_APPEND,
         .file = "demo-append.txt",
-        .path = "/demo-append.txt",
         .options = options,
     };
     return demo_lines(&demo, "append");
@@ -336,7 +375,6 @@ int demo_shared_handle(const struct demo_options *options)
     struct lines_demo demo = {
         .kind = DEMO_SHARED_HANDLE,
         .file = "demo-shared.txt",
-        .path = "/demo-shared.txt",
         .options = options,
     };
     return demo_lines(&demo, "shared-handle");

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #define FILE_NAME "demo-simple.txt"
-#define FILE_PATH "/" FILE_NAME
 #define TEXT_SIZE 64
 
 /* More than the demo takes. */
@@ -111,7 +110,7 @@ static uint64_t messages_of(hf_client *client)
 
 static int act_list(hf_fs *fs, struct report *report)
 {
-    const int fd = hf_open(fs, "/", O_RDONLY | O_DIRECTORY, 0);
+    const int fd = hf_open(fs, ".", O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0) {
         return fd;
     }
@@ -130,20 +129,20 @@ static int act_list(hf_fs *fs, struct report *report)
 static int act_look(hf_fs *fs, struct report *report)
 {
     struct stat status;
-    const int result = hf_stat(fs, FILE_PATH, &status);
+    const int result = hf_stat(fs, FILE_NAME, &status);
     report->size = result < 0 ? 0 : (int)status.st_size;
     return result;
 }
 
 static int act_create(hf_fs *fs)
 {
-    const int fd = hf_open(fs, FILE_PATH, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    const int fd = hf_open(fs, FILE_NAME, O_WRONLY | O_CREAT | O_EXCL, 0666);
     return fd < 0 ? fd : hf_close(fs, fd);
 }
 
 static int act_write(hf_fs *fs, const struct order *order, struct report *report)
 {
-    const int fd = hf_open(fs, FILE_PATH, O_WRONLY | O_APPEND, 0);
+    const int fd = hf_open(fs, FILE_NAME, O_WRONLY | O_APPEND, 0);
     if (fd < 0) {
         return fd;
     }
@@ -155,7 +154,7 @@ static int act_write(hf_fs *fs, const struct order *order, struct report *report
 
 static int act_read(hf_fs *fs, struct report *report)
 {
-    const int fd = hf_open(fs, FILE_PATH, O_RDONLY, 0);
+    const int fd = hf_open(fs, FILE_NAME, O_RDONLY, 0);
     if (fd < 0) {
         return fd;
     }
@@ -179,9 +178,9 @@ static int act(hf_fs *fs, const struct order *order, struct report *report)
     case READ:
         return act_read(fs, report);
     case TRUNCATE:
-        return hf_truncate(fs, FILE_PATH, order->size);
+        return hf_truncate(fs, FILE_NAME, order->size);
     case REMOVE:
-        return hf_unlink(fs, FILE_PATH);
+        return hf_unlink(fs, FILE_NAME);
     case COUNT:
         break;
     }
@@ -438,7 +437,7 @@ static int do_step(struct simple_demo *demo, size_t index)
            messages,
            demo_plural(messages));
     if (stage->trace != NULL) {
-        if (step->action == CREATE) {
+        if (step->action == CREATE && stage->on_host) { /* nobody else looks at it */
             stage_name_file(stage, FILE_NAME);
         }
         trace_view_print(stage->trace, stdout);
@@ -493,9 +492,9 @@ static int run_simple(struct simple_demo *demo)
 {
     struct demo_stage *stage = &demo->stage;
     /* Left over from a run that was killed. */
-    const int removed = hf_unlink(stage->fs, FILE_PATH);
+    const int removed = hf_unlink(stage->fs, FILE_NAME);
     if (removed < 0 && removed != -ENOENT) {
-        stage_complain(stage, "%s/%s: %s", stage->directory, FILE_NAME, strerror(-removed));
+        stage_complain(stage, "%s: %s", stage_place(stage, FILE_NAME).text, strerror(-removed));
         return 1;
     }
     int result = 0;
@@ -508,7 +507,7 @@ static int run_simple(struct simple_demo *demo)
                (int)demo->pids[A],
                (int)demo->pids[B],
                (int)getpid(),
-               stage->directory);
+               stage_place(stage, NULL).text);
         result = prepare_trace(demo);
     }
     if (result == 0) {

@@ -1,7 +1,7 @@
 #include "cli/demo_stage.h"
 
-#include <dirent.h>
 #include <errno.h>
+#include <ftw.h>
 #include <langinfo.h>
 #include <locale.h>
 #include <stdarg.h>
@@ -32,6 +32,13 @@ bool stage_utf8(void)
 
 /* ---- the directory ---- */
 
+/* One that is there, and not to be made. */
+static int take_directory(struct demo_stage *stage, const char *directory)
+{
+    const int length = snprintf(stage->directory, sizeof(stage->directory), "%s", directory);
+    return length >= (int)sizeof(stage->directory) ? -ENAMETOOLONG : 0;
+}
+
 static int make_directory(struct demo_stage *stage)
 {
     const char *given = stage->options->directory;
@@ -58,25 +65,54 @@ static int make_directory(struct demo_stage *stage)
     return mkdir(given, 0777) == 0 || errno == EEXIST ? 0 : -errno;
 }
 
-/* Remove a temporary directory with what is in it: files, no directories. */
+/* What the server brings, and the directory that it needs for that. */
+static int choose_mount(struct demo_stage *stage)
+{
+    hf_server_mount *mount = &stage->mount;
+    *mount = stage->options->mount;
+    stage->on_host = !stage->options->has_mount || mount->kind == HF_MOUNT_DIRECT;
+    if (stage->options->has_mount && mount->kind == HF_MOUNT_RAM) {
+        return 0;
+    }
+    if (stage->options->has_mount && mount->source != NULL) {
+        return take_directory(stage, mount->source);
+    }
+    mount->source = stage->directory;
+    return make_directory(stage);
+}
+
+static int remove_entry(const char *path, const struct stat *attributes, int type, struct FTW *at)
+{
+    return remove(path);
+}
+
+/* Remove a temporary directory with what is in it. */
 static void remove_directory(struct demo_stage *stage)
 {
-    if (!stage->temporary) {
-        return;
+    if (stage->temporary) {
+        stage->temporary = false;
+        nftw(stage->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     }
-    stage->temporary = false;
-    DIR *directory = opendir(stage->directory);
-    if (directory == NULL) {
-        return;
+}
+
+struct stage_text stage_place(const struct demo_stage *stage, const char *file)
+{
+    struct stage_text place;
+    char *text = place.text;
+    const size_t room = sizeof(place.text);
+    if (stage->on_host) {
+        snprintf(text, room, "%s", stage->directory);
+    } else if (stage->mount.kind == HF_MOUNT_RAM) {
+        snprintf(text, room, "ram:%s", stage->mount.path);
+    } else {
+        snprintf(text, room, "dir:%s:%s", stage->directory, stage->mount.path);
     }
-    const struct dirent *entry;
-    while ((entry = readdir(directory)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            unlinkat(dirfd(directory), entry->d_name, 0);
-        }
+    const size_t length = strlen(text);
+    if (file != NULL) {
+        const char *slash = length > 0 && text[length - 1] == '/' ? "" : "/";
+        snprintf(text + length, room - length, "%s%s", slash, file);
     }
-    closedir(directory);
-    rmdir(stage->directory);
+    return place;
 }
 
 /* ---- signals ---- */
@@ -131,6 +167,12 @@ static int start_server(struct demo_stage *stage)
         config.trace = trace_view_event;
         config.trace_context = stage->trace;
     }
+    if (stage->options->has_mount) {
+        config.mounts = &stage->mount;
+        config.mount_count = 1;
+        config.mount_error = stage->mount_error;
+        config.mount_error_size = sizeof(stage->mount_error);
+    }
     const int result = hf_server_new(&config, &stage->server);
     return result < 0 ? result : hf_server_start(stage->server);
 }
@@ -154,8 +196,20 @@ static int connect_client(struct demo_stage *stage)
 static int attach(struct demo_stage *stage)
 {
     hf_fs_config config = HF_FS_CONFIG_INIT;
-    config.root = stage->directory;
-    return hf_fs_attach(stage->client, &config, &stage->fs);
+    const bool has_mount = stage->options->has_mount;
+    config.root = has_mount ? NULL : stage->directory;
+    const int result = hf_fs_attach(stage->client, &config, &stage->fs);
+    return result < 0 || !has_mount ? result : hf_chdir(stage->fs, stage->mount.path);
+}
+
+static void complain_of_step(const struct demo_stage *stage, const char *what, int result)
+{
+    if (stage->mount_error[0] != '\0') {
+        stage_complain(stage, "%s", stage->mount_error);
+    } else {
+        stage_complain(
+            stage, "%s (%s): %s", what, stage_place(stage, NULL).text, strerror(-result));
+    }
 }
 
 int stage_begin(struct demo_stage *stage, const char *demo, const struct demo_options *options,
@@ -166,7 +220,7 @@ int stage_begin(struct demo_stage *stage, const char *demo, const struct demo_op
         int (*step)(struct demo_stage *stage);
     } steps[] = {
         {"signals", catch_signals}, /* first, or one might leave the directory behind */
-        {"the directory", make_directory},
+        {"the directory", choose_mount},
         {"the server", start_server},
         {"the connection to the server", connect_client},
         {"the filesystem on it", attach},
@@ -183,8 +237,7 @@ int stage_begin(struct demo_stage *stage, const char *demo, const struct demo_op
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         const int result = steps[i].step(stage);
         if (result < 0) {
-            stage_complain(
-                stage, "%s (%s): %s", steps[i].what, stage->directory, strerror(-result));
+            complain_of_step(stage, steps[i].what, result);
             stage_end(stage);
             return 1;
         }
@@ -243,13 +296,13 @@ void stage_name_file(struct demo_stage *stage, const char *file)
     if (stage->trace == NULL) {
         return;
     }
-    char path[PATH_MAX + NAME_MAX];
     struct stat status;
-    if (stat(stage->directory, &status) == 0) {
+    if ((stage->on_host ? stat(stage->directory, &status) : hf_stat(stage->fs, ".", &status)) ==
+        0) {
         trace_view_name_inode(stage->trace, status.st_ino, "directory /");
     }
-    snprintf(path, sizeof(path), "%s/%s", stage->directory, file);
-    if (stat(path, &status) == 0) {
+    if ((stage->on_host ? stat(stage_place(stage, file).text, &status)
+                        : hf_stat(stage->fs, file, &status)) == 0) {
         trace_view_name_inode(stage->trace, status.st_ino, file);
     }
 }

@@ -1,6 +1,7 @@
 /*
  * What every demo stands on: a directory, a server in a thread of this process, this process's
- * own client and filesystem, and the signals that end it all in good order.
+ * own client and filesystem, and the signals that end it all in good order. The files have their
+ * places in the filesystem's working directory.
  */
 #ifndef HF_CLI_DEMO_STAGE_H
 #define HF_CLI_DEMO_STAGE_H
@@ -17,8 +18,11 @@
 struct demo_stage {
     const char *demo; /* its name, in front of what it prints */
     const struct demo_options *options;
-    char directory[PATH_MAX];
-    bool temporary;    /* the directory goes at the end */
+    char directory[PATH_MAX]; /* of the host; empty: all is in the server's memory */
+    bool temporary;           /* the directory goes at the end */
+    bool on_host;             /* the files can be seen in the directory */
+    hf_server_mount mount;    /* that the server brings, if options->has_mount */
+    char mount_error[1024];
     hf_server *server; /* NULL in a child */
     hf_client *client;
     hf_fs *fs;
@@ -61,8 +65,15 @@ enum stage_signal stage_read_signals(const struct demo_stage *stage, int *number
 void stage_complain(const struct demo_stage *stage, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Name the directory's and the file's inode in the trace, once the file is there. */
+/* Name the directory's and the file's inode in the trace, once the file is there. If it cannot be seen
+ * on the host, this process looks at it as a client. */
 void stage_name_file(struct demo_stage *stage, const char *file);
+
+/* Where the files are, or with @file where that one is, for people. */
+struct stage_text {
+    char text[PATH_MAX + PATH_MAX];
+};
+struct stage_text stage_place(const struct demo_stage *stage, const char *file);
 
 /* True: the terminal takes UTF-8. */
 bool stage_utf8(void);

@@ -109,6 +109,8 @@ static void test_each_demo_ends_well_and_leaves_nothing(void **state)
         "append --clients 1 --lines 1",
         "shared-handle --clients 1 --lines 1",
         "append --clients 8 --input /dev/null",
+        "all --mount direct --clients 3 --lines 500",
+        "shared-handle --mount direct --clients 4 --lines 500 --kill=5",
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         struct program program;
@@ -233,6 +235,11 @@ static void test_a_wrong_command_line_is_refused(void **state)
         "simple --lines 2",
         "simple --kill",
         "simple --input /dev/null",
+        "simple --mount",
+        "simple --mount tmp",
+        "simple --mount ram:tmp",
+        "simple --mount ram --dir /tmp",
+        "simple --mount dir:/tmp:/ --dir /tmp",
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         struct program program;
@@ -257,6 +264,8 @@ static void test_what_cannot_be_used_is_named(void **state)
     assert_says(program.errors, "/nowhere/at/all: No such file");
     assert_int_equal(run_demo(&program, "append --dir /dev/null"), 1);
     assert_says(program.errors, "/dev/null");
+    assert_int_equal(run_demo(&program, "append --mount direct:/nowhere/at/all:/"), 1);
+    assert_says(program.errors, "mount at \"/\": SOURCE \"/nowhere/at/all\": No such file");
     assert_int_equal(run_demo(&program, "append --dir /nowhere/at/all"), 1);
     assert_says(program.errors, "/nowhere/at/all");
 }
