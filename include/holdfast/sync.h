@@ -174,6 +174,8 @@ typedef struct hf_client_stats {
     uint64_t recalls_received;
     uint64_t parks_sent; /* PARK, CLAIM and DROP: open files exported and imported */
     uint64_t parked_received;
+    uint64_t operations_sent; /* on served mounts: asked and told */
+    uint64_t answers_received;
 } hf_client_stats;
 
 /**

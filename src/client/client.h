@@ -30,7 +30,7 @@ struct ready {
     int follow_fd;
 };
 
-struct wait;
+struct sleeper;
 
 struct hf_client {
     pthread_mutex_t lock;
@@ -40,7 +40,7 @@ struct hf_client {
     bool is_socket;
     int wake_fd; /* an eventfd: makes the helper look at the fields below */
     struct ready ready;
-    struct wait *leader; /* the thread that reads, if one does */
+    struct sleeper *leader; /* the thread that reads, if one does */
     bool stopping;
     bool write_pending; /* the helper waits for room in the socket */
     pthread_t helper;
@@ -60,6 +60,10 @@ struct hf_client {
     struct list park_requests; /* see park.c */
     uint32_t park_seq;
     pthread_cond_t park_changed; /* a request was answered, or the connection ended */
+    struct list stores; /* see store.h */
+    struct list requests;
+    struct list idle_uses;
+    uint32_t operation_seq;
     struct list fork_hooks;
     struct list registry_link;
     hf_client_stats stats;
@@ -213,10 +217,24 @@ void client_reap(hf_client *client, hf_sync *handle);
 
 /* ---- wait.c ---- */
 
+/* A thread that waits until it is woken. Whoever waits first reads the socket meanwhile. */
+struct sleeper {
+    _Atomic uint32_t phase; /* a futex */
+};
+
+void sleeper_init(struct sleeper *sleeper);
+
+/* With the lock held. What it waits for is there, so it has to be woken once. */
+void sleeper_wake(hf_client *client, struct sleeper *sleeper);
+
+/* Wait for that or the deadline (on CLOCK_MONOTONIC; 0: none). With the lock held, which is dropped
+ * meanwhile. Return: false when it was not woken so far. */
+bool sleeper_wait(hf_client *client, struct sleeper *sleeper, uint64_t deadline_ns);
+
 /* A thread that waits for its sync_waiter to become final. */
 struct wait {
     struct sync_waiter waiter; /* first: found by it */
-    _Atomic uint32_t phase;    /* a futex */
+    struct sleeper sleeper;
     struct list cancel_link;   /* client->cancellable */
     hf_cancel *cancel;
     hf_sync *handle;

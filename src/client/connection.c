@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "client/client.h"
 #include "client/park.h"
+#include "client/store.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -94,6 +95,9 @@ void client_flush(hf_client *client)
     if (client->out_error != 0) {
         client_lost(client, client->out_error);
     }
+    if (client->out.length > 0) {
+        client_stores_flush(client);
+    }
     while (client->out.length > 0 && client->error == 0) {
         ssize_t sent = write_some(client);
         if (sent >= 0) {
@@ -148,6 +152,7 @@ void client_lost(hf_client *client, int reason)
         }
     }
     park_lost(client);
+    client_stores_lost(client);
     client_wake(client);
 }
 
@@ -297,6 +302,14 @@ static void on_message(hf_client *client, const struct wire_message *message, ui
     }
     if (message->kind == WIRE_PARKED && park_answered(client, message)) {
         client->stats.parked_received++;
+        return;
+    }
+    if (message->kind == WIRE_ANSWER || message->kind == WIRE_FAILED ||
+        message->kind == WIRE_RECLAIM) {
+        client->stats.answers_received++;
+        if (!client_stores_input(client, message)) {
+            client_lost(client, -EPROTO);
+        }
         return;
     }
     if (message->kind == WIRE_GRANT && message->data_size <= HF_VALUE_MAX) {
@@ -484,6 +497,8 @@ static int client_init(hf_client *client, const hf_client_config *config, const 
     list_init(&client->armed);
     list_init(&client->cancellable);
     park_reset(client);
+    list_init(&client->stores);
+    client_stores_reset(client);
     list_init(&client->fork_hooks);
     list_init(&client->registry_link);
     buffer_init(&client->out, OUT_LIMIT);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "client/client.h"
 #include "client/park.h"
+#include "client/store.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -315,6 +316,7 @@ static void client_child(hf_client *client)
     pthread_mutex_init(&client->lock, NULL);
     pthread_mutex_init(&client->open_lock, NULL);
     park_reset(client);
+    client_stores_reset(client);
     forget_connection(client);
     int error = copy == NULL ? -ENOMEM : copy->error;
     client->fd = copy == NULL ? -1 : copy->fd;

@@ -21,12 +21,94 @@ static struct wait *wait_from_waiter(struct sync_waiter *waiter)
     return (struct wait *)(void *)waiter;
 }
 
+/* ---- sleeping ---- */
+
+void sleeper_init(struct sleeper *sleeper)
+{
+    atomic_init(&sleeper->phase, PHASE_AWAKE);
+}
+
+void sleeper_wake(hf_client *client, struct sleeper *sleeper)
+{
+    uint32_t before = atomic_exchange_explicit(&sleeper->phase, PHASE_FINAL, memory_order_acq_rel);
+    if (before == PHASE_ASLEEP) {
+        /* The thread may see the phase and be gone by now; then this wakes nobody, or somebody
+         * whose own loop looks again. */
+        syscall(SYS_futex, &sleeper->phase, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    } else if (before == PHASE_LEADING) {
+        ready_wake_leader(&client->ready);
+    }
+}
+
+static bool is_final(const struct sleeper *sleeper)
+{
+    return atomic_load_explicit(&sleeper->phase, memory_order_acquire) == PHASE_FINAL;
+}
+
+/* Sleep until the phase is final or the deadline has passed. */
+static void sleep_until_final(struct sleeper *sleeper, uint64_t deadline_ns)
+{
+    const struct timespec deadline = {
+        .tv_sec = (time_t)(deadline_ns / UINT64_C(1000000000)),
+        .tv_nsec = (long)(deadline_ns % UINT64_C(1000000000)),
+    };
+    uint32_t phase = PHASE_AWAKE;
+    atomic_compare_exchange_strong(&sleeper->phase, &phase, PHASE_ASLEEP);
+    while (!is_final(sleeper)) {
+        /* FUTEX_WAIT_BITSET takes an absolute time on CLOCK_MONOTONIC. */
+        long result = syscall(SYS_futex,
+                              &sleeper->phase,
+                              FUTEX_WAIT_BITSET_PRIVATE,
+                              PHASE_ASLEEP,
+                              deadline_ns == 0 ? NULL : &deadline,
+                              NULL,
+                              FUTEX_BITSET_MATCH_ANY);
+        if (result != 0 && errno == ETIMEDOUT) {
+            return;
+        }
+    }
+}
+
+/* Wait as the leader. With the lock held. */
+static void lead(hf_client *client, struct sleeper *sleeper, uint64_t deadline_ns)
+{
+    client->leader = sleeper;
+    while (!is_final(sleeper) && (deadline_ns == 0 || clock_now_ns() < deadline_ns)) {
+        atomic_store_explicit(&sleeper->phase, PHASE_LEADING, memory_order_release);
+        pthread_mutex_unlock(&client->lock);
+        ready_lead(&client->ready, deadline_ns);
+        pthread_mutex_lock(&client->lock);
+        /* What we read ourselves need not wake us. */
+        uint32_t leading = PHASE_LEADING;
+        atomic_compare_exchange_strong(&sleeper->phase, &leading, PHASE_AWAKE);
+        client_receive(client);
+    }
+    client->leader = NULL;
+}
+
+bool sleeper_wait(hf_client *client, struct sleeper *sleeper, uint64_t deadline_ns)
+{
+    if (is_final(sleeper)) {
+        return true;
+    }
+    if (client->leader == NULL && client->ready.lead_fd >= 0) {
+        lead(client, sleeper, deadline_ns);
+    } else {
+        pthread_mutex_unlock(&client->lock);
+        sleep_until_final(sleeper, deadline_ns);
+        pthread_mutex_lock(&client->lock);
+    }
+    return is_final(sleeper);
+}
+
+/* ---- waiting for a hold ---- */
+
 void wait_init(struct wait *wait, hf_sync *handle, hf_mode mode, const hf_wait_opts *opts)
 {
     memset(wait, 0, sizeof(*wait));
     list_init(&wait->waiter.link);
     list_init(&wait->cancel_link);
-    atomic_init(&wait->phase, PHASE_AWAKE);
+    sleeper_init(&wait->sleeper);
     wait->handle = handle;
     wait->cancel = opts == NULL ? NULL : opts->cancel;
     wait->waiter.mode = (uint8_t)mode;
@@ -35,79 +117,7 @@ void wait_init(struct wait *wait, hf_sync *handle, hf_mode mode, const hf_wait_o
 
 void wait_wake(void *context, struct sync_waiter *waiter)
 {
-    hf_client *client = context;
-    struct wait *wait = wait_from_waiter(waiter);
-    uint32_t before = atomic_exchange_explicit(&wait->phase, PHASE_FINAL, memory_order_acq_rel);
-    if (before == PHASE_ASLEEP) {
-        /* The thread may see the phase and be gone by now; then this wakes nobody, or somebody
-         * whose own loop looks again. */
-        syscall(SYS_futex, &wait->phase, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-    } else if (before == PHASE_LEADING) {
-        ready_wake_leader(&client->ready);
-    }
-}
-
-/* Sleep until the phase is final or the deadline has passed. Return: whether it is final. */
-static bool sleep_until_final(struct wait *wait, uint64_t deadline_ns)
-{
-    const struct timespec deadline = {
-        .tv_sec = (time_t)(deadline_ns / UINT64_C(1000000000)),
-        .tv_nsec = (long)(deadline_ns % UINT64_C(1000000000)),
-    };
-    uint32_t phase = PHASE_AWAKE;
-    atomic_compare_exchange_strong(&wait->phase, &phase, PHASE_ASLEEP);
-    while (atomic_load_explicit(&wait->phase, memory_order_acquire) != PHASE_FINAL) {
-        /* FUTEX_WAIT_BITSET takes an absolute time on CLOCK_MONOTONIC. */
-        long result = syscall(SYS_futex,
-                              &wait->phase,
-                              FUTEX_WAIT_BITSET_PRIVATE,
-                              PHASE_ASLEEP,
-                              deadline_ns == 0 ? NULL : &deadline,
-                              NULL,
-                              FUTEX_BITSET_MATCH_ANY);
-        if (result != 0 && errno == ETIMEDOUT) {
-            return atomic_load_explicit(&wait->phase, memory_order_acquire) == PHASE_FINAL;
-        }
-    }
-    return true;
-}
-
-/* Wait as the leader. With the lock held. */
-static void lead(struct wait *wait, uint64_t deadline_ns)
-{
-    hf_client *client = wait->handle->client;
-    client->leader = wait;
-    while (wait->waiter.state == SYNC_WAITER_QUEUED) {
-        atomic_store_explicit(&wait->phase, PHASE_LEADING, memory_order_release);
-        pthread_mutex_unlock(&client->lock);
-        ready_lead(&client->ready, deadline_ns);
-        pthread_mutex_lock(&client->lock);
-        /* What we read ourselves need not wake us. */
-        uint32_t leading = PHASE_LEADING;
-        atomic_compare_exchange_strong(&wait->phase, &leading, PHASE_AWAKE);
-        client_receive(client);
-        uint64_t now_ns = clock_now_ns();
-        if (deadline_ns != 0 && now_ns >= deadline_ns) {
-            sync_hold_give_up(
-                &client->core, &wait->handle->hold, &wait->waiter, -ETIMEDOUT, now_ns);
-            client_flush(client);
-        }
-    }
-    client->leader = NULL;
-}
-
-/* Wait while somebody else reads. With the lock held. */
-static void follow(struct wait *wait, uint64_t deadline_ns)
-{
-    hf_client *client = wait->handle->client;
-    pthread_mutex_unlock(&client->lock);
-    bool final = sleep_until_final(wait, deadline_ns);
-    pthread_mutex_lock(&client->lock);
-    if (!final) {
-        sync_hold_give_up(
-            &client->core, &wait->handle->hold, &wait->waiter, -ETIMEDOUT, clock_now_ns());
-        client_flush(client);
-    }
+    sleeper_wake(context, &wait_from_waiter(waiter)->sleeper);
 }
 
 int wait_finish(struct wait *wait, const hf_wait_opts *opts)
@@ -122,11 +132,10 @@ int wait_finish(struct wait *wait, const hf_wait_opts *opts)
             wait_check_cancelled(client, clock_now_ns());
             client_flush(client);
         }
-        uint64_t deadline_ns = opts == NULL ? 0 : opts->deadline_ns;
-        if (client->leader == NULL && client->ready.lead_fd >= 0) {
-            lead(wait, deadline_ns);
-        } else {
-            follow(wait, deadline_ns);
+        if (!sleeper_wait(client, &wait->sleeper, opts == NULL ? 0 : opts->deadline_ns)) {
+            sync_hold_give_up(
+                &client->core, &wait->handle->hold, waiter, -ETIMEDOUT, clock_now_ns());
+            client_flush(client);
         }
         list_remove(&wait->cancel_link);
     }

@@ -107,7 +107,7 @@ size_t wire_size(const struct wire_message *message)
 
 static uint8_t *put_rest(uint8_t *out, const uint8_t *data, size_t size)
 {
-    if (size > 0) {
+    if (size > 0 && data != NULL) {
         memcpy(out, data, size);
     }
     return out + size;

@@ -111,7 +111,8 @@ enum wire_verdict {
 size_t wire_size(const struct wire_message *message);
 
 /* Encode into @out, which has wire_size() bytes of room. Our own bugs (a bad kind, data too
- * long) are asserted. Return: the bytes written. */
+ * long) are asserted. Of a REST without a pointer, the bytes are the caller's to write.
+ * Return: the bytes written, these included. */
 size_t wire_encode(const struct wire_message *message, uint8_t *out);
 
 /*
