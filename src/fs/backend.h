@@ -8,6 +8,9 @@
  * The filesystem holds the sync handles an operation needs while it calls; the backend needs no
  * locks of its own, and is called by many threads at once. Results are 0 or more, or a
  * negative errno.
+ *
+ * Some that go by name are told what the filesystem knows of the inode's number, or
+ * BACKEND_NO_NUMBER; where something is made they say which number it has, if they know.
  */
 #ifndef HF_FS_BACKEND_H
 #define HF_FS_BACKEND_H
@@ -25,6 +28,8 @@ struct statfs;
 
 /* In place of a node. */
 #define BACKEND_NO_NODE ((intptr_t)-1)
+/* In place of an inode's number. */
+#define BACKEND_NO_NUMBER ((ino_t)0)
 /* In place of a file: nothing is open. */
 #define BACKEND_NO_FILE ((intptr_t)-1)
 
@@ -46,7 +51,7 @@ struct backend_ops {
                   struct stat *attributes);
     void (*forget)(struct backend *backend, intptr_t node);
     /* The attributes that lookup() would give, without a node. */
-    int (*stat_entry)(struct backend *backend, intptr_t directory, const char *name,
+    int (*stat_entry)(struct backend *backend, intptr_t directory, const char *name, ino_t number,
                       struct stat *attributes);
     /* What is open as @file, by name or not. The caller owes forget(). */
     int (*node_of_file)(struct backend *backend, intptr_t file, intptr_t *node);
@@ -60,14 +65,15 @@ struct backend_ops {
     int (*create)(struct backend *backend, intptr_t directory, const char *name, int flags,
                   mode_t mode, intptr_t *file);
     int (*make_directory)(struct backend *backend, intptr_t directory, const char *name,
-                          mode_t mode);
-    int (*unlink)(struct backend *backend, intptr_t directory, const char *name);
-    int (*remove_directory)(struct backend *backend, intptr_t directory, const char *name);
+                          mode_t mode, ino_t *number);
+    int (*unlink)(struct backend *backend, intptr_t directory, const char *name, ino_t number);
+    int (*remove_directory)(struct backend *backend, intptr_t directory, const char *name,
+                            ino_t number);
 
     /* A regular file or directory that is there. @flags: those of OPEN_BACKEND_FLAGS and
      * O_DIRECTORY. Never follows a link. The caller owes close(), here and in create(). */
-    int (*open)(struct backend *backend, intptr_t directory, const char *name, int flags,
-                intptr_t *file);
+    int (*open)(struct backend *backend, intptr_t directory, const char *name, ino_t number,
+                int flags, intptr_t *file);
     void (*close)(struct backend *backend, intptr_t file);
     /* All entries of an open directory but `.`. The caller sees to it that nobody else lists the
      * same @file meanwhile, in another process that shares it neither. */
@@ -151,14 +157,14 @@ struct backend_ops {
                     char name[NAME_MAX + 1]);
     /* A file of any type but a directory or a symbolic link. */
     int (*make_node)(struct backend *backend, intptr_t directory, const char *name, mode_t mode,
-                     dev_t device);
+                     dev_t device, ino_t *number);
     int (*make_symlink)(struct backend *backend, intptr_t directory, const char *name,
-                        const char *target);
+                        const char *target, ino_t *number);
     /* One more name for @node. */
     int (*link)(struct backend *backend, intptr_t node, intptr_t directory, const char *name);
-    /* As renameat2(2), with its flags. */
-    int (*rename)(struct backend *backend, intptr_t directory, const char *name,
-                  intptr_t new_directory, const char *new_name, unsigned flags);
+    /* As renameat2(2), with its flags. @replaced: what @new_name was. */
+    int (*rename)(struct backend *backend, intptr_t directory, const char *name, ino_t number,
+                  intptr_t new_directory, const char *new_name, ino_t replaced, unsigned flags);
 
     /* ---- attributes; @node may be of any type ---- */
 
@@ -200,6 +206,12 @@ struct backend {
     struct backend *next;   /* fs->backends */
     hf_sync *rename_handle; /* the filesystem's: see the order of locks there */
     uint32_t number;        /* the same for all clients of a server; part of the inodes' ids */
+    /* It judges permissions by attributes, so an inode is to be held while it is opened. */
+    bool opens_held;
+    bool numbers_are_final; /* none is given to a second inode */
+    /* Reading may change attributes: is the inode to be held EXCLUSIVE for that? It is held SHARED
+     * at least. NULL: never. */
+    bool (*reading_changes)(struct backend *backend, intptr_t file);
 };
 
 #endif

@@ -283,7 +283,8 @@ void inode_unpinned(struct inode *inode, intptr_t pin, backend_get_attributes *g
 {
     const uint64_t epoch = hf_sync_epoch(inode->handle);
     struct stat attributes;
-    if (atomic_load_explicit(&inode->named_epoch, memory_order_relaxed) == epoch) {
+    if (inode->backend->numbers_are_final ||
+        atomic_load_explicit(&inode->named_epoch, memory_order_relaxed) == epoch) {
         return;
     }
     if (get_attributes(inode->backend, pin, &attributes) == 0 && attributes.st_nlink > 0) {

@@ -259,9 +259,10 @@ int inode_stat_entry(struct inode *directory, const char *name, size_t length, b
                      struct inode **child, struct stat *out);
 
 /* The caller holds @directory EXCLUSIVE and made a file there: bring its inode, with a reference,
- * good until @directory is let go. It has the permissions of @mode, if only the process's umask
- * has taken some away. Return: 0, or what the backend says; the entry is there all the same. */
-int inode_entry_made(struct inode *directory, const char *name, mode_t mode, struct inode **child);
+ * good until @directory is let go. @number: as the backend said. It has the permissions of @mode, if
+ * only the process's umask has taken some away. Return: 0, or what the backend says; the entry is there all the same. */
+int inode_entry_made(struct inode *directory, const char *name, ino_t number, mode_t mode,
+                     struct inode **child);
 
 /* The same for a file that is open as @file, which counts with inode_file_opened(). */
 int inode_entry_created(struct inode *directory, const char *name, mode_t mode, intptr_t file,

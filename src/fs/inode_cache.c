@@ -88,7 +88,7 @@ static int ask_for_attributes(const struct inode *inode, const struct finder *fi
         return backend->ops->get_attributes_of_file(backend, finder->file, attributes);
     }
     int result = backend->ops->stat_entry(
-        backend, finder->directory->backend_node, finder->name, attributes);
+        backend, finder->directory->backend_node, finder->name, inode->number, attributes);
     return result == 0 && !inode_is(inode, attributes) ? -ESTALE : result;
 }
 

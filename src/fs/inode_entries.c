@@ -55,7 +55,8 @@ static int ask(struct inode *directory, const char *name, struct inode **child)
 {
     struct backend *backend = directory->backend;
     struct stat attributes;
-    int result = backend->ops->stat_entry(backend, directory->backend_node, name, &attributes);
+    int result = backend->ops->stat_entry(
+        backend, directory->backend_node, name, BACKEND_NO_NUMBER, &attributes);
     if (result < 0) {
         return result;
     }
@@ -132,7 +133,8 @@ static int refuse_long_name(struct inode *directory)
     struct stat attributes;
     memset(name, 'x', sizeof name - 1);
     name[sizeof name - 1] = '\0';
-    int result = backend->ops->stat_entry(backend, directory->backend_node, name, &attributes);
+    int result = backend->ops->stat_entry(
+        backend, directory->backend_node, name, BACKEND_NO_NUMBER, &attributes);
     return result < 0 ? result : -ENAMETOOLONG;
 }
 
@@ -283,7 +285,8 @@ static int compare_with_entry(struct inode *child, struct inode *directory, cons
                               struct stat *out)
 {
     struct backend *backend = directory->backend;
-    int result = backend->ops->stat_entry(backend, directory->backend_node, name, out);
+    int result =
+        backend->ops->stat_entry(backend, directory->backend_node, name, child->number, out);
     if (result == 0 && !inode_is(child, out)) {
         result = -ESTALE;
     }
@@ -428,13 +431,15 @@ static void add_made(struct inode *directory, const char *name, int result, stru
     pthread_mutex_unlock(&directory->mutex);
 }
 
-int inode_entry_made(struct inode *directory, const char *name, mode_t mode, struct inode **child)
+int inode_entry_made(struct inode *directory, const char *name, ino_t number, mode_t mode,
+                     struct inode **child)
 {
     struct backend *backend = directory->backend;
     struct stat made;
     struct inode *same;
 
-    int result = backend->ops->stat_entry(backend, directory->backend_node, name, &made);
+    int result =
+        backend->ops->stat_entry(backend, directory->backend_node, name, number, &made);
     if (result == 0) {
         result = get_child(directory, BACKEND_NO_NODE, &made, child);
     }
@@ -526,7 +531,12 @@ static int complete_entries_by_node(struct inode *directory)
     struct backend *backend = directory->backend;
     intptr_t file;
     int result =
-        backend->ops->open(backend, directory->backend_node, ".", O_RDONLY | O_DIRECTORY, &file);
+        backend->ops->open(backend,
+                           directory->backend_node,
+                           ".",
+                           directory->number,
+                           O_RDONLY | O_DIRECTORY,
+                           &file);
     if (result == 0) {
         result = complete_entries(directory, file);
         backend->ops->close(backend, file);

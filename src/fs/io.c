@@ -54,6 +54,13 @@ static ssize_t read_data(struct open_file *file, const struct io_data *data, off
     ssize_t done;
 
     int acquired = inode_acquire(inode, HF_SHARED);
+    if (acquired == 0 && backend->reading_changes != NULL &&
+        backend->reading_changes(backend, file->backend_file)) {
+        acquired = inode_upgrade(inode);
+        if (acquired == 0) {
+            inode_attributes_changed(inode);
+        }
+    }
     if (acquired < 0) {
         return acquired;
     }

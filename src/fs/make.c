@@ -54,10 +54,10 @@ struct new_node {
 };
 
 /* It was made; what is known of it may come later. */
-static void entry_made(struct inode *directory, const char *name, mode_t mode)
+static void entry_made(struct inode *directory, const char *name, ino_t number, mode_t mode)
 {
     struct inode *child;
-    if (inode_entry_made(directory, name, mode, &child) == 0) {
+    if (inode_entry_made(directory, name, number, mode, &child) == 0) {
         inode_unref(child);
     }
 }
@@ -68,9 +68,11 @@ static int make_directory(const struct walk *walk, const void *context)
     struct inode *directory = walk->directory;
     struct backend *backend = directory->backend;
     const mode_t mode = inode_mode_of_new(directory, new_node->mode);
-    int result = backend->ops->make_directory(backend, directory->backend_node, walk->name, mode);
+    ino_t number = BACKEND_NO_NUMBER;
+    int result = backend->ops->make_directory(
+        backend, directory->backend_node, walk->name, mode, &number);
     if (result == 0) {
-        entry_made(directory, walk->name, mode);
+        entry_made(directory, walk->name, number, mode);
     }
     return result;
 }
@@ -87,10 +89,11 @@ static int make_node(const struct walk *walk, const void *context)
     struct inode *directory = walk->directory;
     struct backend *backend = directory->backend;
     const mode_t mode = inode_mode_of_new(directory, new_node->mode);
+    ino_t number = BACKEND_NO_NUMBER;
     int result = backend->ops->make_node(
-        backend, directory->backend_node, walk->name, mode, new_node->device);
+        backend, directory->backend_node, walk->name, mode, new_node->device, &number);
     if (result == 0) {
-        entry_made(directory, walk->name, mode);
+        entry_made(directory, walk->name, number, mode);
     }
     return result;
 }

@@ -60,7 +60,8 @@ static int open_file_of(struct inode *directory, const char *name, struct inode 
                         intptr_t *backend_file)
 {
     struct backend *backend = directory->backend;
-    int result = backend->ops->open(backend, directory->backend_node, name, flags, backend_file);
+    int result = backend->ops->open(
+        backend, directory->backend_node, name, inode->number, flags, backend_file);
     if (result == 0) {
         inode_file_opened(inode);
     }
@@ -77,15 +78,16 @@ static int open_at_backend(struct inode *directory, const char *name, struct ino
     if ((flags & O_PATH) != 0 || inode_is_special(inode)) {
         return 0;
     }
-    if ((flags & O_TRUNC) == 0) {
+    const bool truncates = (flags & O_TRUNC) != 0;
+    if (!truncates && !inode->backend->opens_held) {
         return open_file_of(directory, name, inode, backend_flags, backend_file);
     }
-    int result = inode_acquire(inode, HF_EXCLUSIVE);
+    int result = inode_acquire(inode, truncates ? HF_EXCLUSIVE : HF_SHARED);
     if (result < 0) {
         return result;
     }
     result = open_file_of(directory, name, inode, backend_flags, backend_file);
-    if (result == 0) {
+    if (result == 0 && truncates) {
         inode_resized(inode, 0);
     }
     int released = inode_release(inode);
@@ -115,7 +117,7 @@ static int create(struct walk *walk, int flags, mode_t mode, struct inode **inod
     result = inode_entry_created(directory, walk->name, mode, *backend_file, inode);
     if (result < 0) {
         /* Nobody can have seen it yet, so an open that fails leaves nothing behind. */
-        backend->ops->unlink(backend, directory->backend_node, walk->name);
+        backend->ops->unlink(backend, directory->backend_node, walk->name, BACKEND_NO_NUMBER);
         backend->ops->close(backend, *backend_file);
     }
     return result;
@@ -367,9 +369,11 @@ static int remove_entry(struct walk *walk, struct inode *child, bool last_name)
         inode_removed(child);
     }
     if (child->type == S_IFDIR) {
-        result = backend->ops->remove_directory(backend, directory->backend_node, walk->name);
+        result = backend->ops->remove_directory(
+            backend, directory->backend_node, walk->name, child->number);
     } else {
-        result = backend->ops->unlink(backend, directory->backend_node, walk->name);
+        result =
+            backend->ops->unlink(backend, directory->backend_node, walk->name, child->number);
     }
     if (result < 0) {
         if (last_name) {
@@ -403,14 +407,15 @@ static int remove_child(struct walk *walk, struct inode *child)
 }
 
 /* What is there is of the wrong type; the backend may know a better reason to refuse it. */
-static int refuse_removal(const struct walk *walk, bool directory_wanted)
+static int refuse_removal(const struct walk *walk, const struct inode *child, bool directory_wanted)
 {
     struct inode *directory = walk->directory;
-    const struct backend_ops *ops = directory->backend->ops;
-    int result =
-        directory_wanted
-            ? ops->remove_directory(directory->backend, directory->backend_node, walk->name)
-            : ops->unlink(directory->backend, directory->backend_node, walk->name);
+    struct backend *backend = directory->backend;
+    int result = directory_wanted
+                     ? backend->ops->remove_directory(
+                           backend, directory->backend_node, walk->name, child->number)
+                     : backend->ops->unlink(
+                           backend, directory->backend_node, walk->name, child->number);
     if (result == 0) {
         /* It was replaced behind our back by what was asked for. */
         inode_entry_unknown(directory, walk->name);
@@ -431,7 +436,7 @@ static int remove_last_held(struct walk *walk, bool directory_wanted)
     if (walk->must_be_directory && !directory_wanted) {
         result = is_directory ? -EISDIR : -ENOTDIR;
     } else if (is_directory != directory_wanted) {
-        result = refuse_removal(walk, directory_wanted);
+        result = refuse_removal(walk, child, directory_wanted);
     } else if (is_directory && mounts_are_on(walk->fs, child)) {
         result = -EBUSY;
     } else {

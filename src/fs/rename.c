@@ -251,8 +251,10 @@ static int rename_held(struct renaming *renaming)
     result = backend->ops->rename(backend,
                                   from->backend_node,
                                   renaming->from.name,
+                                  renaming->source->number,
                                   to->backend_node,
                                   renaming->to.name,
+                                  target == NULL ? BACKEND_NO_NUMBER : target->number,
                                   renaming->flags);
     if (result == 0) {
         update_caches(renaming);

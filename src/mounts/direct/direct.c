@@ -78,7 +78,7 @@ static void direct_forget(struct backend *backend, intptr_t node)
 }
 
 static int direct_stat_entry(struct backend *backend, intptr_t directory, const char *name,
-                             struct stat *attributes)
+                             ino_t number, struct stat *attributes)
 {
     assert(strchr(name, '/') == NULL && strcmp(name, "..") != 0);
     return fstatat((int)directory, name, attributes, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
@@ -112,8 +112,8 @@ static int direct_create(struct backend *backend, intptr_t directory, const char
     return 0;
 }
 
-static int direct_open(struct backend *backend, intptr_t directory, const char *name, int flags,
-                       intptr_t *file)
+static int direct_open(struct backend *backend, intptr_t directory, const char *name, ino_t number,
+                       int flags, intptr_t *file)
 {
     /* O_NONBLOCK: should a pipe stand there after all, opening it does not hang. */
     flags |= O_NONBLOCK | O_NOCTTY;

@@ -127,19 +127,19 @@ int direct_parent(struct backend *backend, intptr_t directory, intptr_t root, in
 /* ---- making ---- */
 
 int direct_make_directory(struct backend *backend, intptr_t directory, const char *name,
-                          mode_t mode)
+                          mode_t mode, ino_t *number)
 {
     return result_of(mkdirat((int)directory, name, mode));
 }
 
 int direct_make_node(struct backend *backend, intptr_t directory, const char *name, mode_t mode,
-                     dev_t device)
+                     dev_t device, ino_t *number)
 {
     return result_of(mknodat((int)directory, name, mode, device));
 }
 
 int direct_make_symlink(struct backend *backend, intptr_t directory, const char *name,
-                        const char *target)
+                        const char *target, ino_t *number)
 {
     return result_of(symlinkat(target, (int)directory, name));
 }
@@ -159,18 +159,18 @@ int direct_link(struct backend *backend, intptr_t node, intptr_t directory, cons
 
 /* ---- moving and removing ---- */
 
-int direct_rename(struct backend *backend, intptr_t directory, const char *name,
-                  intptr_t new_directory, const char *new_name, unsigned flags)
+int direct_rename(struct backend *backend, intptr_t directory, const char *name, ino_t number,
+                  intptr_t new_directory, const char *new_name, ino_t replaced, unsigned flags)
 {
     return result_of(renameat2((int)directory, name, (int)new_directory, new_name, flags));
 }
 
-int direct_unlink(struct backend *backend, intptr_t directory, const char *name)
+int direct_unlink(struct backend *backend, intptr_t directory, const char *name, ino_t number)
 {
     return result_of(unlinkat((int)directory, name, 0));
 }
 
-int direct_remove_directory(struct backend *backend, intptr_t directory, const char *name)
+int direct_remove_directory(struct backend *backend, intptr_t directory, const char *name, ino_t number)
 {
     return result_of(unlinkat((int)directory, name, AT_REMOVEDIR));
 }

@@ -56,16 +56,17 @@ int direct_parent(struct backend *backend, intptr_t directory, intptr_t root, in
 int direct_way_down(struct backend *backend, intptr_t ancestor, intptr_t directory,
                     char name[NAME_MAX + 1]);
 int direct_make_directory(struct backend *backend, intptr_t directory, const char *name,
-                          mode_t mode);
+                          mode_t mode, ino_t *number);
 int direct_make_node(struct backend *backend, intptr_t directory, const char *name, mode_t mode,
-                     dev_t device);
+                     dev_t device, ino_t *number);
 int direct_make_symlink(struct backend *backend, intptr_t directory, const char *name,
-                        const char *target);
+                        const char *target, ino_t *number);
 int direct_link(struct backend *backend, intptr_t node, intptr_t directory, const char *name);
-int direct_rename(struct backend *backend, intptr_t directory, const char *name,
-                  intptr_t new_directory, const char *new_name, unsigned flags);
-int direct_unlink(struct backend *backend, intptr_t directory, const char *name);
-int direct_remove_directory(struct backend *backend, intptr_t directory, const char *name);
+int direct_rename(struct backend *backend, intptr_t directory, const char *name, ino_t number,
+                  intptr_t new_directory, const char *new_name, ino_t replaced, unsigned flags);
+int direct_unlink(struct backend *backend, intptr_t directory, const char *name, ino_t number);
+int direct_remove_directory(struct backend *backend, intptr_t directory, const char *name,
+                            ino_t number);
 
 /* direct_attributes.c */
 int direct_get_attributes(struct backend *backend, intptr_t node, struct stat *attributes);
