@@ -27,7 +27,7 @@ static void *calloc_or_fail(size_t count, size_t size)
 #include "store/ram/directory.c"
 #include "store/ram/inode.c"
 #include "store/ram/names.c"
-#include "store/ram/radix.c"
+#include "base/radix.c"
 #include "store/ram/rename.c"
 #include "store/ram/xattr.c"
 #include "store/ram/ram.c"

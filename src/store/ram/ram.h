@@ -10,7 +10,7 @@
 
 #include "base/id_map.h"
 #include "store/parts.h"
-#include "store/ram/radix.h"
+#include "base/radix.h"
 
 #include <sys/stat.h>
 

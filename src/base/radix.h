@@ -2,8 +2,8 @@
  * A sparse array from 64-bit keys to pointers: a radix tree with 64 children a node. It costs what
  * is in it, wherever the keys are; key 0 alone costs no node at all. Neighbours are found in order.
  */
-#ifndef HF_STORE_RAM_RADIX_H
-#define HF_STORE_RAM_RADIX_H
+#ifndef HF_BASE_RADIX_H
+#define HF_BASE_RADIX_H
 
 #include <stdint.h>
 

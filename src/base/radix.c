@@ -1,4 +1,4 @@
-#include "store/ram/radix.h"
+#include "base/radix.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "store/ram/radix.h"
+#include "base/radix.h"
 
 #include <errno.h>
 #include <setjmp.h>
