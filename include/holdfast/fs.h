@@ -77,12 +77,13 @@ typedef struct hf_fs_config {
      * progress may take more.
      */
     size_t cache_bytes;
+    size_t page_bytes;  /* data of files on served mounts, for each of these; 0: 128 MiB */
     int check_pointers; /* not 0: bad pointers are refused with -EFAULT, see above */
 } hf_fs_config;
 
 #define HF_FS_CONFIG_INIT                                                                          \
     {                                                                                              \
-        sizeof(hf_fs_config), NULL, HF_EXTERNAL_NEVER, 0, 0                                        \
+        sizeof(hf_fs_config), NULL, HF_EXTERNAL_NEVER, 0, 0, 0                                     \
     }
 
 /* What the caches of a filesystem object take now. */

@@ -5,6 +5,7 @@
 #include "api/fs_gate.h"
 #include "fs/ids.h"
 #include "mounts/direct/direct.h"
+#include "mounts/served/served.h"
 
 #include <errno.h>
 #include <sys/resource.h>
@@ -29,7 +30,7 @@ static size_t node_limit(void)
 int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out)
 {
     struct fs_config fs_config = {
-        .new_served = NULL,
+        .new_served = served_backend_new,
         .nodes = node_limit(),
     };
     char root[PATH_MAX];
@@ -49,6 +50,7 @@ int hf_fs_attach(hf_client *client, const hf_fs_config *config, hf_fs **out)
     }
     if (result == 0) {
         fs_config.bytes = config->cache_bytes == 0 ? CACHE_BYTES : config->cache_bytes;
+        fs_config.page_bytes = config->page_bytes == 0 ? CACHE_BYTES : config->page_bytes;
         result = fs_new(client, &fs_config, &fs);
     }
     if (result < 0) {

@@ -60,7 +60,7 @@ struct hf_client {
     struct list park_requests; /* see park.c */
     uint32_t park_seq;
     pthread_cond_t park_changed; /* a request was answered, or the connection ended */
-    struct list stores; /* see store.h */
+    struct list stores;          /* see store.h */
     struct list requests;
     struct list idle_uses;
     uint32_t operation_seq;
@@ -235,7 +235,7 @@ bool sleeper_wait(hf_client *client, struct sleeper *sleeper, uint64_t deadline_
 struct wait {
     struct sync_waiter waiter; /* first: found by it */
     struct sleeper sleeper;
-    struct list cancel_link;   /* client->cancellable */
+    struct list cancel_link; /* client->cancellable */
     hf_cancel *cancel;
     hf_sync *handle;
 };

@@ -8,16 +8,6 @@
 #define PAGES_AHEAD 4096
 #define INODES_AHEAD 256
 
-/* A thread that waits for an ANSWER. */
-struct request {
-    struct list link; /* client->requests */
-    struct sleeper sleeper;
-    uint32_t seq;
-    int64_t result;
-    client_answer_function *answer;
-    void *context;
-};
-
 void client_store_open(hf_client *client, uint32_t number,
                        void (*failed)(struct client_store *, uint64_t, int),
                        struct client_store *store)
@@ -76,25 +66,42 @@ static int queue(const struct client_store *store, uint32_t seq, uint8_t flags,
 
 /* ---- asking ---- */
 
+/* With the lock held. */
+static void start(struct client_store *store, const struct wire_operation *operation, uint8_t flags,
+                  client_answer_function *answer, void *context, struct client_request *request)
+{
+    hf_client *client = store->client;
+    *request = (struct client_request){.answer = answer, .context = context};
+    sleeper_init(&request->sleeper);
+    list_init(&request->link);
+    request->seq = ++client->operation_seq;
+    if (request->seq == 0) {
+        request->seq = ++client->operation_seq; /* 0 means that no answer is wanted */
+    }
+    request->result = queue(store, request->seq, flags, operation);
+    if (request->result == 0) {
+        list_append(&client->requests, &request->link);
+    }
+}
+
 /* With the lock held, which is dropped meanwhile. */
+static int64_t wait_for(hf_client *client, struct client_request *request)
+{
+    if (!list_is_empty(&request->link)) {
+        client_flush(client);
+    }
+    if (!list_is_empty(&request->link)) {
+        (void)sleeper_wait(client, &request->sleeper, 0);
+    }
+    return request->result;
+}
+
 static int64_t ask(struct client_store *store, const struct wire_operation *operation,
                    uint8_t flags, client_answer_function *answer, void *context)
 {
-    hf_client *client = store->client;
-    struct request request = {.answer = answer, .context = context};
-    sleeper_init(&request.sleeper);
-    request.seq = ++client->operation_seq;
-    if (request.seq == 0) {
-        request.seq = ++client->operation_seq; /* 0 means that no answer is wanted */
-    }
-    const int error = queue(store, request.seq, flags, operation);
-    if (error != 0) {
-        return error;
-    }
-    list_append(&client->requests, &request.link);
-    client_flush(client);
-    (void)sleeper_wait(client, &request.sleeper, 0);
-    return request.result;
+    struct client_request request;
+    start(store, operation, flags, answer, context, &request);
+    return wait_for(store->client, &request);
 }
 
 int64_t client_store_ask(struct client_store *store, const struct wire_operation *operation,
@@ -106,7 +113,24 @@ int64_t client_store_ask(struct client_store *store, const struct wire_operation
     return result;
 }
 
-static void finish(hf_client *client, struct request *request, int64_t result)
+void client_store_start(struct client_store *store, const struct wire_operation *operation,
+                        uint8_t flags, client_answer_function *answer, void *context,
+                        struct client_request *request)
+{
+    pthread_mutex_lock(&store->client->lock);
+    start(store, operation, flags, answer, context, request);
+    pthread_mutex_unlock(&store->client->lock);
+}
+
+int64_t client_store_finish(struct client_store *store, struct client_request *request)
+{
+    pthread_mutex_lock(&store->client->lock);
+    const int64_t result = wait_for(store->client, request);
+    pthread_mutex_unlock(&store->client->lock);
+    return result;
+}
+
+static void finish(hf_client *client, struct client_request *request, int64_t result)
 {
     request->result = result;
     list_remove(&request->link);
@@ -116,7 +140,7 @@ static void finish(hf_client *client, struct request *request, int64_t result)
 static bool answered(hf_client *client, const struct wire_message *message)
 {
     for (struct list *link = client->requests.next; link != &client->requests; link = link->next) {
-        struct request *request = list_entry(link, struct request, link);
+        struct client_request *request = list_entry(link, struct client_request, link);
         if (request->seq != message->seq) {
             continue;
         }
@@ -136,23 +160,50 @@ static bool answered(hf_client *client, const struct wire_message *message)
 
 /* ---- telling ---- */
 
-int client_store_tell(struct client_store *store, const struct wire_operation *operation,
-                      uint64_t pages, uint64_t inodes)
+/* With the lock held. */
+static int spend_and_queue(struct client_store *store, const struct wire_operation *operation,
+                           uint64_t pages, uint64_t inodes)
 {
-    hf_client *client = store->client;
-    int result = -ENOSPC;
-    pthread_mutex_lock(&client->lock);
-    if (pages <= store->pages && inodes <= store->inodes) {
-        result = queue(store, 0, 0, operation);
+    if (pages > store->pages || inodes > store->inodes) {
+        return -ENOSPC;
     }
+    const int result = queue(store, 0, 0, operation);
     if (result == 0) {
         store->pages -= pages;
         store->inodes -= inodes;
         store->pages_spent += pages;
         store->inodes_spent += inodes;
+    }
+    return result;
+}
+
+int client_store_tell(struct client_store *store, const struct wire_operation *operation,
+                      uint64_t pages, uint64_t inodes)
+{
+    hf_client *client = store->client;
+    pthread_mutex_lock(&client->lock);
+    int result = spend_and_queue(store, operation, pages, inodes);
+    if (result == 0) {
         result = client_flush_wait(client, CLIENT_WAIT_FOR_EVER);
     }
     pthread_mutex_unlock(&client->lock);
+    return result;
+}
+
+int client_store_queue(struct client_store *store, const struct wire_operation *operation,
+                       uint64_t pages, uint64_t inodes)
+{
+    pthread_mutex_lock(&store->client->lock);
+    const int result = spend_and_queue(store, operation, pages, inodes);
+    pthread_mutex_unlock(&store->client->lock);
+    return result;
+}
+
+int client_store_send(struct client_store *store)
+{
+    pthread_mutex_lock(&store->client->lock);
+    const int result = client_flush_wait(store->client, CLIENT_WAIT_FOR_EVER);
+    pthread_mutex_unlock(&store->client->lock);
     return result;
 }
 
@@ -167,8 +218,7 @@ static int64_t take_reservation(void *context, const uint8_t *data, size_t size)
     }
     /* What was told since is not deducted there yet; and what was given back is gone. */
     const bool kept = !store->returned;
-    store->pages =
-        kept && given.pages > store->pages_spent ? given.pages - store->pages_spent : 0;
+    store->pages = kept && given.pages > store->pages_spent ? given.pages - store->pages_spent : 0;
     store->inodes =
         kept && given.inodes > store->inodes_spent ? given.inodes - store->inodes_spent : 0;
     if (given.number != 0) {
@@ -241,30 +291,44 @@ static void give_back(struct client_store *store)
 
 /* ---- uses ---- */
 
+/* With the lock held. */
+static void note_use(struct client_store *store, struct client_use *use, uint64_t inode,
+                     uint8_t told)
+{
+    if (use->told == 0) {
+        use->store = store;
+        use->inode = inode;
+        list_init(&use->idle_link);
+        list_append(&store->uses, &use->link);
+    }
+    use->told |= told;
+    use->count++;
+    list_remove(&use->idle_link);
+}
+
 int client_store_use(struct client_store *store, struct client_use *use, uint64_t inode,
                      uint8_t rights)
 {
-    const struct wire_operation operation = {
-        .code = WIRE_OP_USE, .inode = inode, .rights = rights};
-    const uint8_t wanted = rights | CLIENT_USE_TOLD;
+    const struct wire_operation operation = {.code = WIRE_OP_USE, .inode = inode, .rights = rights};
+    const uint8_t told = rights | CLIENT_USE_TOLD;
     int result = 0;
     pthread_mutex_lock(&store->client->lock);
-    if ((wanted & ~use->told) != 0) {
+    if ((told & ~use->told) != 0) {
         result = queue(store, 0, 0, &operation);
     }
     if (result == 0) {
-        if (use->told == 0) {
-            use->store = store;
-            use->inode = inode;
-            list_init(&use->idle_link);
-            list_append(&store->uses, &use->link);
-        }
-        use->told |= wanted;
-        use->count++;
-        list_remove(&use->idle_link);
+        note_use(store, use, inode, told);
     }
     pthread_mutex_unlock(&store->client->lock);
     return result;
+}
+
+void client_store_used(struct client_store *store, struct client_use *use, uint64_t inode,
+                       uint8_t rights)
+{
+    pthread_mutex_lock(&store->client->lock);
+    note_use(store, use, inode, rights | CLIENT_USE_TOLD);
+    pthread_mutex_unlock(&store->client->lock);
 }
 
 /* With the lock held. */
@@ -343,7 +407,7 @@ void client_stores_lost(hf_client *client)
 {
     struct list *link;
     while ((link = list_first(&client->requests)) != NULL) {
-        finish(client, list_entry(link, struct request, link), -ENOTCONN);
+        finish(client, list_entry(link, struct client_request, link), -ENOTCONN);
     }
 }
 

@@ -54,10 +54,30 @@ typedef int64_t client_answer_function(void *context, const uint8_t *data, size_
 int64_t client_store_ask(struct client_store *store, const struct wire_operation *operation,
                          uint8_t flags, client_answer_function *answer, void *context);
 
-/* Tell, and wait only until the kernel has it. It costs so much at most, which is spent. Return: 0;
+/* The same in two steps, so that several are on their way at once: start each, then finish each, in
+ * any thread; nothing is sent before the first is to be finished, or another message is. */
+struct client_request {
+    struct list link; /* client->requests */
+    struct sleeper sleeper;
+    uint32_t seq;
+    int64_t result;
+    client_answer_function *answer;
+    void *context;
+};
+void client_store_start(struct client_store *store, const struct wire_operation *operation,
+                        uint8_t flags, client_answer_function *answer, void *context,
+                        struct client_request *request);
+int64_t client_store_finish(struct client_store *store, struct client_request *request);
+
+/* Tell, and wait only until the kernel has it; or with client_store_queue() not even that, so that
+ * client_store_send() must follow before the caller returns. It costs so much at most, which is spent. Return: 0;
  * -ENOSPC when so much is not there: nothing was told; -ENOTCONN, -ENOMEM. */
 int client_store_tell(struct client_store *store, const struct wire_operation *operation,
                       uint64_t pages, uint64_t inodes);
+int client_store_queue(struct client_store *store, const struct wire_operation *operation,
+                       uint64_t pages, uint64_t inodes);
+/* All that was queued is the kernel's. Return: 0, -ENOTCONN. */
+int client_store_send(struct client_store *store);
 
 /* See to it that so much is there, and @number too if it is not NULL: one that nobody else has, for
  * a new inode. Asks the server for that and more if need be. Return: 0; -ENOSPC when there is not so
@@ -68,6 +88,9 @@ int client_store_reserve(struct client_store *store, uint64_t pages, uint64_t in
 /* It is open here once more, for WIRE_USE_x. The server is told with the next message. */
 int client_store_use(struct client_store *store, struct client_use *use, uint64_t inode,
                      uint8_t rights);
+/* The same, of which the server knows already. */
+void client_store_used(struct client_store *store, struct client_use *use, uint64_t inode,
+                       uint8_t rights);
 /* Once for each. @named: as far as is known it has a name, so that there is no hurry. */
 void client_store_unuse(struct client_store *store, struct client_use *use, bool named);
 /* It is about to be freed, and not open. */

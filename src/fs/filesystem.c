@@ -82,7 +82,7 @@ static int make_backend(struct hf_fs *fs, uint32_t number)
     if (fs->new_served == NULL || number < WIRE_STORE_FIRST || number > WIRE_STORE_LAST) {
         return -ENODEV;
     }
-    int result = fs->new_served(fs->client, number, &backend);
+    int result = fs->new_served(fs->client, number, fs->page_bytes, &backend);
     return result < 0 ? result : add_backend(fs, backend);
 }
 
@@ -117,6 +117,7 @@ int fs_new(hf_client *client, const struct fs_config *config, struct hf_fs **out
     }
     fs->client = hf_client_ref(client);
     fs->new_served = config->new_served;
+    fs->page_bytes = config->page_bytes;
     pthread_mutex_init(&fs->backends_mutex, NULL);
     budget_init(&fs->bytes, config->bytes);
     budget_init(&fs->nodes, config->nodes);

@@ -34,8 +34,9 @@
 #include <sys/vfs.h>
 
 /* Make the backend of one of the server's stores, which has its number. Return: 0, -ENOMEM, or what
- * the server says. */
-typedef int fs_served_backend(hf_client *client, uint32_t store, struct backend **out);
+ * the server says. @page_bytes: what its cached data may take. */
+typedef int fs_served_backend(hf_client *client, uint32_t store, size_t page_bytes,
+                              struct backend **out);
 
 struct hf_fs {
     hf_client *client; /* a reference */
@@ -66,6 +67,7 @@ struct hf_fs {
     pthread_mutex_t backends_mutex;
     struct backend *backends; /* that were needed so far */
     fs_served_backend *new_served;
+    size_t page_bytes; /* that each of them may have */
 
     pthread_mutex_t cwd_mutex;
     _Atomic(struct inode *) cwd; /* a reference; NULL: the root; set under the mutex */
@@ -77,6 +79,7 @@ struct fs_config {
     struct backend *direct;
     fs_served_backend *new_served; /* NULL: there are no served mounts */
     size_t bytes;                  /* that the caches may take */
+    size_t page_bytes;             /* that cached data may take, for each served mount */
     size_t nodes;                  /* of the backends */
 };
 

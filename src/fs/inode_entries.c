@@ -438,8 +438,7 @@ int inode_entry_made(struct inode *directory, const char *name, ino_t number, mo
     struct stat made;
     struct inode *same;
 
-    int result =
-        backend->ops->stat_entry(backend, directory->backend_node, name, number, &made);
+    int result = backend->ops->stat_entry(backend, directory->backend_node, name, number, &made);
     if (result == 0) {
         result = get_child(directory, BACKEND_NO_NODE, &made, child);
     }
@@ -530,13 +529,8 @@ static int complete_entries_by_node(struct inode *directory)
 {
     struct backend *backend = directory->backend;
     intptr_t file;
-    int result =
-        backend->ops->open(backend,
-                           directory->backend_node,
-                           ".",
-                           directory->number,
-                           O_RDONLY | O_DIRECTORY,
-                           &file);
+    int result = backend->ops->open(
+        backend, directory->backend_node, ".", directory->number, O_RDONLY | O_DIRECTORY, &file);
     if (result == 0) {
         result = complete_entries(directory, file);
         backend->ops->close(backend, file);

@@ -70,8 +70,8 @@ static int make_symlink(const struct walk *walk, const void *target)
     struct inode *directory = walk->directory;
     struct backend *backend = directory->backend;
     ino_t number = BACKEND_NO_NUMBER;
-    int result = backend->ops->make_symlink(
-        backend, directory->backend_node, walk->name, target, &number);
+    int result =
+        backend->ops->make_symlink(backend, directory->backend_node, walk->name, target, &number);
     if (result == 0 && inode_entry_made(directory, walk->name, number, S_IFLNK, &child) == 0) {
         inode_unref(child);
     }

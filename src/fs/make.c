@@ -69,8 +69,8 @@ static int make_directory(const struct walk *walk, const void *context)
     struct backend *backend = directory->backend;
     const mode_t mode = inode_mode_of_new(directory, new_node->mode);
     ino_t number = BACKEND_NO_NUMBER;
-    int result = backend->ops->make_directory(
-        backend, directory->backend_node, walk->name, mode, &number);
+    int result =
+        backend->ops->make_directory(backend, directory->backend_node, walk->name, mode, &number);
     if (result == 0) {
         entry_made(directory, walk->name, number, mode);
     }

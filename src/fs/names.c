@@ -372,8 +372,7 @@ static int remove_entry(struct walk *walk, struct inode *child, bool last_name)
         result = backend->ops->remove_directory(
             backend, directory->backend_node, walk->name, child->number);
     } else {
-        result =
-            backend->ops->unlink(backend, directory->backend_node, walk->name, child->number);
+        result = backend->ops->unlink(backend, directory->backend_node, walk->name, child->number);
     }
     if (result < 0) {
         if (last_name) {
@@ -411,11 +410,11 @@ static int refuse_removal(const struct walk *walk, const struct inode *child, bo
 {
     struct inode *directory = walk->directory;
     struct backend *backend = directory->backend;
-    int result = directory_wanted
-                     ? backend->ops->remove_directory(
-                           backend, directory->backend_node, walk->name, child->number)
-                     : backend->ops->unlink(
-                           backend, directory->backend_node, walk->name, child->number);
+    int result =
+        directory_wanted
+            ? backend->ops->remove_directory(
+                  backend, directory->backend_node, walk->name, child->number)
+            : backend->ops->unlink(backend, directory->backend_node, walk->name, child->number);
     if (result == 0) {
         /* It was replaced behind our back by what was asked for. */
         inode_entry_unknown(directory, walk->name);

@@ -170,7 +170,8 @@ int direct_unlink(struct backend *backend, intptr_t directory, const char *name,
     return result_of(unlinkat((int)directory, name, 0));
 }
 
-int direct_remove_directory(struct backend *backend, intptr_t directory, const char *name, ino_t number)
+int direct_remove_directory(struct backend *backend, intptr_t directory, const char *name,
+                            ino_t number)
 {
     return result_of(unlinkat((int)directory, name, AT_REMOVEDIR));
 }

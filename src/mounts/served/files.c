@@ -1,0 +1,370 @@
+/* Open files, and what is done to them besides reading and writing. */
+#include "mounts/served/parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- open and close ---- */
+
+static uint8_t rights_of(int flags)
+{
+    switch (flags & O_ACCMODE) {
+    case O_RDONLY:
+        return WIRE_USE_READ;
+    case O_WRONLY:
+        return WIRE_USE_WRITE;
+    default:
+        return WIRE_USE_READ | WIRE_USE_WRITE;
+    }
+}
+
+/* The file takes a reference of its own. */
+static int new_file(struct sb_node *node, int flags, intptr_t *out)
+{
+    struct sb *served = node->served;
+    struct sb_node *same;
+    struct sb_file *file = calloc(1, sizeof(*file));
+    if (file == NULL) {
+        return -ENOMEM;
+    }
+    int result = client_store_use(&served->store, &node->use, node->number, rights_of(flags));
+    if (result == 0) {
+        result = sb_get_node(served, node->number, &same); /* it is there: that cannot fail */
+    }
+    if (result < 0) {
+        free(file);
+        return result;
+    }
+    file->node = same;
+    file->access_mode = flags & O_ACCMODE;
+    atomic_init(&file->flags, flags & O_NOATIME);
+    *out = (intptr_t)file;
+    return 0;
+}
+
+int sb_open_made(struct sb_node *node, int flags, intptr_t *file)
+{
+    return new_file(node, flags, file);
+}
+
+static int check_open(struct sb_node *node, int flags)
+{
+    struct wire_attributes attributes;
+    const struct sb *served = node->served;
+    const uint8_t rights = rights_of(flags);
+    int result = sb_attributes(node, &attributes);
+    if (result < 0) {
+        return result;
+    }
+    if ((rights & WIRE_USE_WRITE) != 0 || (flags & O_TRUNC) != 0) {
+        if (S_ISDIR(attributes.mode)) {
+            return -EISDIR;
+        }
+        if ((served->flags & WIRE_STORE_READ_ONLY) != 0) {
+            return -EROFS;
+        }
+    }
+    const struct permissions of = sb_permissions(&attributes);
+    const bool writes = (rights & WIRE_USE_WRITE) != 0 || (flags & O_TRUNC) != 0;
+    const unsigned wanted =
+        ((rights & WIRE_USE_READ) != 0 ? MAY_READ : 0) | (writes ? MAY_WRITE : 0);
+    result = permit_access(&of, &served->who, wanted);
+    if (result == 0 && (flags & O_NOATIME) != 0) {
+        result = permit_owner(&of, &served->who);
+    }
+    return result;
+}
+
+/* The inode is held, EXCLUSIVE with O_TRUNC. */
+static int open_node(struct sb_node *node, int flags, intptr_t *file)
+{
+    int result = check_open(node, flags);
+    if (result == 0) {
+        result = new_file(node, flags, file);
+    }
+    if (result == 0 && (flags & O_TRUNC) != 0) {
+        result = sb_set_size(node, SERVED_SET_SIZE, 0);
+        if (result < 0) {
+            sb_close(&node->served->backend, *file);
+        }
+    }
+    return result;
+}
+
+int sb_open(struct backend *backend, intptr_t directory, const char *name, ino_t number, int flags,
+            intptr_t *file)
+{
+    struct sb_node *node;
+    int result = sb_get_node(
+        sb_of(backend), strcmp(name, ".") == 0 ? sb_node_of(directory)->number : number, &node);
+    if (result == 0) {
+        result = open_node(node, flags, file);
+        sb_put_node(node);
+    }
+    return result;
+}
+
+/* Without asking: has it a name, as far as is known? */
+static bool has_name(struct sb_node *node)
+{
+    pthread_mutex_lock(&node->mutex);
+    const bool known = node->born_in != NULL ||
+                       (node->attributes_epoch == hf_sync_epoch(node->handle) && sb_is_held(node));
+    const bool named = known && node->attributes.links > 0;
+    pthread_mutex_unlock(&node->mutex);
+    return named;
+}
+
+void sb_close(struct backend *backend, intptr_t file)
+{
+    struct sb_file *closed = sb_file_of(file);
+    struct sb_node *node = closed->node;
+    client_store_unuse(&sb_of(backend)->store, &node->use, has_name(node));
+    free(closed);
+    sb_put_node(node);
+}
+
+int sb_set_status(struct backend *backend, intptr_t file, int flags)
+{
+    struct sb_file *opened = sb_file_of(file);
+    const struct sb *served = sb_of(backend);
+    struct wire_attributes attributes;
+    if ((flags & O_NOATIME) != 0) {
+        int result = sb_attributes(opened->node, &attributes);
+        if (result == 0) {
+            const struct permissions of = sb_permissions(&attributes);
+            result = permit_owner(&of, &served->who);
+        }
+        if (result < 0) {
+            return result;
+        }
+    }
+    atomic_store_explicit(&opened->flags, flags & O_NOATIME, memory_order_relaxed);
+    return 0;
+}
+
+/* ---- size and space ---- */
+
+int sb_truncate(struct backend *backend, intptr_t file, off_t size, bool as_named)
+{
+    return sb_set_size(
+        sb_file_of(file)->node, as_named ? SERVED_SET_NAMED_SIZE : SERVED_SET_SIZE, (uint64_t)size);
+}
+
+static int64_t take_place(void *context, const uint8_t *data, size_t size)
+{
+    struct wire_count count;
+    if (wire_get_count(data, size, &count) != size || count.count > INT64_MAX) {
+        return -EPROTO;
+    }
+    return (int64_t)count.count;
+}
+
+off_t sb_seek(struct backend *backend, intptr_t file, off_t offset, int whence)
+{
+    const struct wire_operation operation = {
+        .code = WIRE_OP_SEEK,
+        .inode = sb_file_of(file)->node->number,
+        .offset = (uint64_t)offset,
+        .whence = (uint8_t)whence,
+    };
+    if (whence == SEEK_SET) {
+        return offset < 0 ? -EINVAL : offset;
+    }
+    if (offset < 0) {
+        return -ENXIO;
+    }
+    return client_store_ask(&sb_of(backend)->store, &operation, 0, take_place, NULL);
+}
+
+int sb_allocate(struct backend *backend, intptr_t file, int mode, off_t offset, off_t length)
+{
+    struct sb_node *node = sb_file_of(file)->node;
+    const struct wire_operation operation = {
+        .code = WIRE_OP_ALLOCATE,
+        .inode = node->number,
+        .mask = (uint32_t)mode,
+        .offset = (uint64_t)offset,
+        .size = (uint64_t)length,
+        .now = sb_now(),
+    };
+    if (offset < 0 || length <= 0) {
+        return -EINVAL;
+    }
+    pthread_mutex_lock(&node->mutex);
+    const int result = (int)sb_ask(sb_of(backend), &operation);
+    sb_drop_pages(node);
+    node->attributes_epoch = 0;
+    sb_grown_up(node);
+    pthread_mutex_unlock(&node->mutex);
+    return result;
+}
+
+ssize_t sb_copy(struct backend *backend, intptr_t from, off_t *from_offset, intptr_t to,
+                off_t *to_offset, size_t size)
+{
+    struct sb_node *node = sb_file_of(to)->node;
+    const struct wire_operation operation = {
+        .code = WIRE_OP_COPY,
+        .inode = sb_file_of(from)->node->number,
+        .offset = (uint64_t)*from_offset,
+        .other = node->number,
+        .other_offset = (uint64_t)*to_offset,
+        .size = size,
+        .now = sb_now(),
+    };
+    if (*from_offset < 0 || *to_offset < 0) {
+        return -EINVAL;
+    }
+    const int64_t done = client_store_ask(&sb_of(backend)->store, &operation, 0, take_place, NULL);
+    pthread_mutex_lock(&node->mutex);
+    sb_drop_pages(node);
+    node->attributes_epoch = 0;
+    sb_grown_up(node);
+    pthread_mutex_unlock(&node->mutex);
+    sb_forget_attributes(sb_file_of(from)->node);
+    if (done > 0) {
+        *from_offset += done;
+        *to_offset += done;
+    }
+    return (ssize_t)done;
+}
+
+/* ---- sync ---- */
+
+static int sync_inode(struct sb *served, uint64_t inode)
+{
+    const struct wire_operation operation = {.code = WIRE_OP_SYNC, .inode = inode};
+    const int result = (int)sb_ask(served, &operation);
+    const int earlier = sb_take_error(served, inode);
+    return result < 0 ? result : earlier;
+}
+
+int sb_sync(struct backend *backend, intptr_t file, bool data_only)
+{
+    return sync_inode(sb_of(backend), sb_file_of(file)->node->number);
+}
+
+int sb_sync_all(struct backend *backend, intptr_t file)
+{
+    return sync_inode(sb_of(backend), 0);
+}
+
+/* ---- mappings ---- */
+
+/* A private mapping is a copy; a shared one there cannot be, without memory that is shared. */
+int sb_map(struct backend *backend, intptr_t file, void *address, size_t length, int protection,
+           int flags, off_t offset, void **out)
+{
+    if ((flags & MAP_TYPE) != MAP_PRIVATE) {
+        return -ENODEV;
+    }
+    if (sb_file_of(file)->access_mode == O_WRONLY) {
+        return -EACCES;
+    }
+    if (length == 0 || offset < 0 || offset % (off_t)SERVED_PAGE != 0) {
+        return -EINVAL;
+    }
+    uint8_t *memory = mmap(address, length, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        return -errno;
+    }
+    for (size_t done = 0; done < length;) {
+        const ssize_t one =
+            sb_read(backend, file, memory + done, length - done, offset + (off_t)done);
+        if (one < 0) {
+            munmap(memory, length);
+            return (int)one;
+        }
+        if (one == 0) {
+            break;
+        }
+        done += (size_t)one;
+    }
+    if (mprotect(memory, length, protection) < 0) {
+        const int error = errno;
+        munmap(memory, length);
+        return -error;
+    }
+    *out = memory;
+    return 0;
+}
+
+/* ---- moving to another process ---- */
+
+/* What stands for an inode there: a file in memory with this in it. */
+struct stand_in {
+    uint64_t magic;
+    uint32_t store;
+    int32_t access_mode; /* -1: a node */
+    uint64_t inode;
+};
+#define STAND_IN_MAGIC UINT64_C(0x646e61747320666c)
+
+static int give(struct sb *served, uint64_t inode, int access_mode)
+{
+    const struct stand_in stand_in = {
+        .magic = STAND_IN_MAGIC,
+        .store = served->store.number,
+        .access_mode = access_mode,
+        .inode = inode,
+    };
+    const int fd = memfd_create("holdfast-inode", MFD_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    if (pwrite(fd, &stand_in, sizeof stand_in, 0) != sizeof stand_in) {
+        close(fd);
+        return -EIO;
+    }
+    return fd;
+}
+
+int sb_give_file(struct backend *backend, intptr_t file)
+{
+    const struct sb_file *given = sb_file_of(file);
+    return give(sb_of(backend), given->node->number, given->access_mode);
+}
+
+int sb_give_node(struct backend *backend, intptr_t node)
+{
+    return give(sb_of(backend), sb_node_of(node)->number, -1);
+}
+
+int sb_take(struct backend *backend, int fd, bool is_path, intptr_t *taken, int *access_mode,
+            struct stat *attributes)
+{
+    struct sb *served = sb_of(backend);
+    struct sb_node *node;
+    struct stand_in from;
+    struct wire_attributes known;
+    if (pread(fd, &from, sizeof from, 0) != sizeof from || from.magic != STAND_IN_MAGIC ||
+        from.store != served->store.number || (from.access_mode < 0) != is_path ||
+        from.access_mode > O_ACCMODE) {
+        return -EINVAL;
+    }
+    int result = sb_get_node(served, from.inode, &node);
+    if (result < 0) {
+        return result;
+    }
+    result = sb_attributes(node, &known);
+    if (result == 0 && !is_path) {
+        result = new_file(node, from.access_mode, taken);
+        *access_mode = from.access_mode;
+    }
+    if (result == 0) {
+        sb_fill_stat(served, &known, attributes);
+        close(fd);
+    }
+    if (result == 0 && is_path) {
+        *taken = (intptr_t)node;
+    } else {
+        sb_put_node(node);
+    }
+    return result;
+}
