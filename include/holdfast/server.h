@@ -54,6 +54,8 @@ typedef struct hf_limits {
     uint32_t parked_bytes;       /* of data with each of these; then -EDQUOT */
     uint32_t uses;               /* files of served mounts that one client has open; then -EDQUOT */
     uint32_t stated_credentials; /* of others that a privileged client acts for; then -EDQUOT */
+    uint64_t waiting_bytes;      /* of its operations that wait for others; more fail at once */
+    uint32_t reclaim_seconds;    /* to give back space that others need; then cut off */
 } hf_limits;
 
 /* Where the data of a mount is. */

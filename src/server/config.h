@@ -22,7 +22,9 @@
     LIMIT(parked, 0, 1000000, 4096, "open files on their way to another process")                  \
     LIMIT(parked_bytes, 0, 4096, 256, "of data with each of these")                                \
     LIMIT(uses, 0, UINT32_MAX, 1000000, "files of served mounts that one client has open")         \
-    LIMIT(stated_credentials, 0, 1000000, 4096, "that a privileged client states")
+    LIMIT(stated_credentials, 0, 1000000, 4096, "that a privileged client states")                 \
+    LIMIT(waiting_bytes, 0, UINT64_C(1) << 40, 16 << 20, "of operations of one client that wait")  \
+    LIMIT(reclaim_seconds, 1, 86400, 5, "for a client to give back space that others need")
 
 struct limit_range {
     const char *name;

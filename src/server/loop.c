@@ -74,6 +74,7 @@ void server_settle(struct hf_server *server)
         struct list parted;
         list_init(&parted);
         part_with_ended(server, &parted);
+        served_settle(server);
         publish_stats(server);
 
         struct list *first;
@@ -213,6 +214,7 @@ int server_open_loop(struct hf_server *server)
     uv_check_start(&server->after_poll, after_poll);
     uv_timer_init(server->loop, &server->handshake_timer);
     server->handshake_timer.data = server;
+    served_open_loop(server);
     uv_timer_init(server->loop, &server->accept_pause);
     server->accept_pause.data = server;
     if (server->listener.fd >= 0) {

@@ -11,6 +11,8 @@
 #include "store/store.h"
 #include "sync/server.h"
 
+#include <uv.h>
+
 struct hf_server;
 struct peer;
 struct served_store;
@@ -19,9 +21,11 @@ struct served_client;
 struct served {
     struct served_store **stores; /* the first has the number WIRE_STORE_FIRST */
     uint32_t count;
-    uint8_t *answer;     /* where answers are put together: room for the largest */
-    uint64_t operations; /* so far */
-    uint64_t uses;       /* now */
+    bool is_due;              /* operations that wait for space can be tried again */
+    uint8_t *answer;          /* where answers are put together: room for the largest */
+    uint64_t operations;      /* so far */
+    uint64_t uses;            /* now */
+    uv_timer_t reclaim_timer; /* runs while somebody has to answer a RECLAIM */
 };
 
 /* A peer as far as stores go. */
@@ -29,11 +33,15 @@ struct served_peer {
     struct served_client *clients; /* what it is to each store that it used */
     struct credentials own;        /* groups NULL until its first operation */
     struct id_map stated;          /* object: the slot; no buckets until the first */
+    struct list waiting;           /* its operations that wait */
+    uint64_t waiting_bytes;
     uint32_t use_count;
     bool has_own;
 };
 
 void served_init(struct served *served);
+/* The loop has begun; who ends it closes all its handles. */
+void served_open_loop(struct hf_server *server);
 /* All peers are gone. */
 void served_deinit(struct hf_server *server);
 
@@ -53,6 +61,9 @@ void served_peer_leave(struct peer *peer);
 /* Handle an OPERATION. Return: WIRE_REASON_NONE, or why @peer must be cut off. */
 enum wire_reason served_input(struct hf_server *server, struct peer *peer,
                               const struct wire_message *message);
+
+/* Do what has become possible; after a batch of input. */
+void served_settle(struct hf_server *server);
 
 /* Pages and inodes reserved now, over all stores. */
 void served_count_reserved(const struct hf_server *server, uint64_t *pages, uint64_t *inodes);

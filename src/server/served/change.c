@@ -87,13 +87,30 @@ int64_t served_set(struct work *work)
 
 /* ---- data ---- */
 
+/* Write what is left of the data at @offset. Return: how much has been written in all tries; -ENOSPC
+ * when it shall wait for space, with work->done set. */
+static int64_t write_rest(struct work *work, uint64_t offset)
+{
+    const struct wire_operation *op = &work->op;
+    const size_t size = op->data_size - (size_t)work->done;
+    const int64_t result = work->store->ops->write(
+        work->store, &work->call, op->inode, (int64_t)offset, op->data + work->done, size);
+    if (result < 0) {
+        const bool is_end = work->done > 0 && !served_can_reclaim(work);
+        return result == -ENOSPC && is_end ? (int64_t)work->done : result;
+    }
+    work->done += (uint64_t)result;
+    /* Under a hold of the server's it would not be one piece any more. */
+    const bool waits = (size_t)result < size && !work->is_taken && served_can_reclaim(work);
+    return waits ? -ENOSPC : (int64_t)work->done;
+}
+
 int64_t served_write(struct work *work)
 {
     const struct wire_operation *op = &work->op;
     int64_t result = served_may_data(work, op->inode, WIRE_USE_WRITE);
     if (result == 0) {
-        result = work->store->ops->write(
-            work->store, &work->call, op->inode, (int64_t)op->offset, op->data, op->data_size);
+        result = write_rest(work, op->offset + work->done);
     }
     if (result >= 0) {
         served_answer_count(work, (uint64_t)result);
@@ -103,19 +120,20 @@ int64_t served_write(struct work *work)
 
 int64_t served_append(struct work *work)
 {
-    const struct wire_operation *op = &work->op;
     struct store_attributes attributes;
-    int64_t result = served_may_data(work, op->inode, WIRE_USE_WRITE);
+    const uint64_t number = work->op.inode;
+    int64_t result = served_may_data(work, number, WIRE_USE_WRITE);
     if (result == 0) {
-        result = served_attributes(work, op->inode, &attributes);
+        result = served_attributes(work, number, &attributes);
     }
-    if (result == 0) {
-        result = work->store->ops->write(
-            work->store, &work->call, op->inode, (int64_t)attributes.size, op->data, op->data_size);
+    if (result != 0) {
+        return result;
     }
+    const uint64_t begin = attributes.size - work->done; /* it is held since the first try */
+    result = write_rest(work, attributes.size);
     if (result >= 0) {
         const struct wire_appended record = {.count = (uint64_t)result,
-                                             .end = attributes.size + (uint64_t)result};
+                                             .end = begin + (uint64_t)result};
         work->answer_size = wire_put_appended(&record, work->answer);
     }
     return result;

@@ -321,6 +321,7 @@ static void client_free(struct served_client *client)
         use_end(client, use);
     }
     id_map_deinit(&client->uses);
+    served_reclaim_answered(client);
     store_holder_deinit(&client->holder);
     list_remove(&client->link);
     free(client->made);
@@ -330,10 +331,15 @@ static void client_free(struct served_client *client)
 void served_peer_init(struct served_peer *served)
 {
     *served = (struct served_peer){.clients = NULL};
+    list_init(&served->waiting);
 }
 
 void served_peer_leave(struct peer *peer)
 {
+    struct list *first;
+    while ((first = list_first(&peer->served.waiting)) != NULL) {
+        served_waiting_free(list_entry(first, struct served_waiting, peer_link));
+    }
     struct served_client *client;
     while ((client = peer->served.clients) != NULL) {
         peer->served.clients = client->next;

@@ -106,7 +106,7 @@ static enum wire_reason fail(const struct work *work, int error)
     return WIRE_REASON_NONE;
 }
 
-enum wire_reason served_finish(struct work *work, int64_t result)
+static enum wire_reason finish(const struct work *work, int64_t result)
 {
     if (work->seq != 0) {
         answer(work, result < 0 ? (int)-result : 0);
@@ -122,18 +122,25 @@ enum wire_reason served_finish(struct work *work, int64_t result)
 
 /* ---- its beginning ---- */
 
-enum wire_reason served_run(struct work *work)
+static enum wire_reason run(struct work *work)
 {
     const struct shape *shape = &shapes[work->op.code];
     if (shape->changes && (work->client->of->flags & WIRE_STORE_READ_ONLY) != 0) {
-        return served_finish(work, -EROFS);
+        return finish(work, -EROFS);
     }
     const enum wire_reason reason = served_check_held(work);
     if (reason != WIRE_REASON_NONE) {
         return reason;
     }
-    work->answer_size = 0;
-    return served_finish(work, shape->run(work));
+    int64_t result = shape->run(work);
+    if (result == -ENOSPC && served_can_reclaim(work)) {
+        if (served_wait_for_space(work)) {
+            return WIRE_REASON_NONE;
+        }
+        work->is_last_try = true;
+        result = shape->run(work);
+    }
+    return finish(work, result);
 }
 
 static struct timespec believed(struct timespec now)
@@ -159,52 +166,54 @@ static bool is_sound(const struct wire_message *message, const struct wire_opera
     return op->code != WIRE_OP_CREDENTIALS || (op->slot != 0 && op->data_size % 4 == 0);
 }
 
-static enum wire_reason take(struct hf_server *server, struct peer *peer, struct served_store *of,
-                             const struct wire_message *message, struct work *work)
+enum wire_reason served_begin(struct work *work, struct served_client *client,
+                              const struct wire_message *message)
 {
-    work->server = server;
-    work->peer = peer;
-    work->store = of->store;
-    work->seq = message->seq;
-    work->answer = server->served.answer;
-    work->client = served_client_get(peer, of);
     struct credentials own;
-    if (work->client == NULL || served_credentials(peer, 0, &own) != 0) {
-        return WIRE_REASON_NO_MEMORY;
-    }
-    if (served_credentials(peer, message->credentials, &work->who) != 0) {
+    work->message = message;
+    work->server = client->peer->server;
+    work->peer = client->peer;
+    work->client = client;
+    work->store = client->of->store;
+    work->seq = message->seq;
+    work->answer = work->server->served.answer;
+    if (!wire_operation_decode(message->data, message->data_size, &work->op) ||
+        !is_sound(message, &work->op)) {
         return WIRE_REASON_BAD_MESSAGE;
     }
-    if (work->op.code == WIRE_OP_CREDENTIALS && !served_is_privileged(peer)) {
+    if (served_credentials(client->peer, 0, &own) != 0) {
+        return WIRE_REASON_NO_MEMORY;
+    }
+    if (served_credentials(client->peer, message->credentials, &work->who) != 0) {
+        return WIRE_REASON_BAD_MESSAGE;
+    }
+    if (work->op.code == WIRE_OP_CREDENTIALS && !served_is_privileged(client->peer)) {
         return WIRE_REASON_NOT_PERMITTED;
     }
     work->call = (struct store_call){
         .now = believed(work->op.now),
-        .holder = &work->client->holder,
+        .holder = &client->holder,
         .reserved_only = message->seq == 0,
         .drop_privileges = !permit_keeps_privileges(&work->who),
-        .no_atime = (of->flags & WIRE_STORE_READ_ONLY) != 0,
+        .no_atime = (client->of->flags & WIRE_STORE_READ_ONLY) != 0,
     };
-    server->served.operations++;
-    return served_run(work);
+    return run(work);
 }
 
 enum wire_reason served_input(struct hf_server *server, struct peer *peer,
                               const struct wire_message *message)
 {
-    struct work work = {.seq = message->seq};
-    if (!wire_operation_decode(message->data, message->data_size, &work.op) ||
-        !is_sound(message, &work.op)) {
-        return WIRE_REASON_BAD_MESSAGE;
-    }
     const uint32_t index = message->store - WIRE_STORE_FIRST;
     if (index < server->served.count) {
-        return take(server, peer, server->served.stores[index], message, &work);
+        struct served_client *client = served_client_get(peer, server->served.stores[index]);
+        struct work work = {.seq = message->seq};
+        server->served.operations++;
+        return client == NULL ? WIRE_REASON_NO_MEMORY : served_begin(&work, client, message);
     }
     if (message->seq == 0) {
         return WIRE_REASON_BAD_MESSAGE;
     }
-    work.peer = peer;
-    answer(&work, ENODEV);
+    peer_send(peer,
+              &(struct wire_message){.kind = WIRE_ANSWER, .seq = message->seq, .error = ENODEV});
     return WIRE_REASON_NONE;
 }

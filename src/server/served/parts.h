@@ -17,6 +17,8 @@ struct served_store {
     uint32_t number;
     uint32_t flags; /* WIRE_STORE_EXACT, WIRE_STORE_READ_ONLY */
     struct list clients;
+    struct list space_queue; /* operations that wait for space */
+    uint32_t reclaims;       /* RECLAIMs that have not been answered */
 };
 
 /* It was made by this client while it held its directory under this grant: until that hold ends
@@ -34,9 +36,10 @@ struct served_client {
     struct peer *peer;
     struct served_store *of;
     struct store_holder holder;
-    struct id_map uses;       /* object: the inode */
-    struct served_made *made; /* by number modulo SERVED_MADE; NULL: none yet */
-    uint64_t failed;          /* operations that failed without being the client's fault */
+    struct id_map uses;        /* object: the inode */
+    struct served_made *made;  /* by number modulo SERVED_MADE; NULL: none yet */
+    uint64_t failed;           /* operations that failed without being the client's fault */
+    uint64_t reclaim_until_ms; /* on the loop's clock: to answer a RECLAIM; 0: it has none */
 };
 
 /* An inode that the client has open. Held once in the store. */
@@ -45,8 +48,20 @@ struct served_use {
     uint8_t rights;
 };
 
+/* An operation that waits, with its frame. */
+struct served_waiting {
+    struct list link;      /* the queue it is in */
+    struct list peer_link; /* the peer's */
+    struct served_client *client;
+    struct wire_message message;
+    uint64_t done;  /* bytes written */
+    bool was_asked; /* a round of RECLAIMs has begun since it waits */
+    uint8_t data[];
+};
+
 /* An operation on its way. */
 struct work {
+    const struct wire_message *message;
     struct hf_server *server;
     struct peer *peer;
     struct served_client *client;
@@ -54,10 +69,12 @@ struct work {
     struct credentials who;
     struct store_call call;
     struct wire_operation op;
-    uint32_t seq;    /* 0: no answer is wanted */
-    bool is_taken;   /* SERVED: the server has the hold */
-    uint8_t flags;   /* of the ANSWER */
-    uint8_t *answer; /* the ANSWER's data goes here */
+    uint32_t seq;     /* 0: no answer is wanted */
+    bool is_last_try; /* others were asked for space */
+    uint64_t done;    /* bytes written in earlier tries */
+    bool is_taken;    /* SERVED: the server has the hold */
+    uint8_t flags;    /* of the ANSWER */
+    uint8_t *answer;  /* the ANSWER's data goes here */
     size_t answer_size;
 };
 
@@ -68,12 +85,10 @@ static inline struct store_name served_name(const struct wire_name *name)
 
 /* ---- dispatch.c ---- */
 
-/* The operation is decoded, and its client known: do it, or have it wait. Return: why the peer must be
- * cut off. */
-enum wire_reason served_run(struct work *work);
-
-/* It was done, with what @result says. */
-enum wire_reason served_finish(struct work *work, int64_t result);
+/* Do what @message says for @client, or have it wait. What @work says already is how far it has come
+ * in earlier tries. Return: why the peer must be cut off. */
+enum wire_reason served_begin(struct work *work, struct served_client *client,
+                              const struct wire_message *message);
 
 /* ---- rules.c ---- */
 
@@ -151,6 +166,25 @@ int64_t served_state_credentials(struct work *work);
 int64_t served_usage(struct work *work);
 int64_t served_reserve(struct work *work);
 int64_t served_return(struct work *work);
+
+/* ---- wait.c ---- */
+
+/* Keep the operation; in no queue yet. NULL: no memory, or too much of this client's waits. */
+struct served_waiting *served_waiting_new(const struct work *work);
+void served_waiting_free(struct served_waiting *waiting);
+/* Do it now, and free it. */
+void served_waiting_run(struct served_waiting *waiting, bool is_taken, uint8_t answer_flags);
+
+/* ---- space.c ---- */
+
+/* An operation with an answer finds no space: would others give back what they do not need? */
+bool served_can_reclaim(const struct work *work);
+/* Ask them, and keep the operation meanwhile. Return: false when it cannot be kept. */
+bool served_wait_for_space(const struct work *work);
+/* The client has answered a RECLAIM, if it had one, or is gone. */
+void served_reclaim_answered(struct served_client *client);
+void served_settle_space(struct hf_server *server);
+void served_on_reclaim_time(uv_timer_t *timer);
 
 /* The answer to what says what an inode is. */
 void served_answer_attributes(struct work *work, const struct store_attributes *attributes);

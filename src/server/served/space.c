@@ -33,6 +33,10 @@ int64_t served_reserve(struct work *work)
     const uint64_t pages = smaller(op->pages, usage.free_pages);
     const uint64_t inodes = smaller(op->inodes, usage.free_inodes);
     struct wire_reservation record = {.number = 0};
+    const bool is_nothing = (op->pages > 0 && pages == 0) || (op->inodes > 0 && inodes == 0);
+    if (is_nothing && served_can_reclaim(work)) {
+        return -ENOSPC;
+    }
     if (op->count != 0) {
         const int failure = store_grant_numbers(holder, &record.number);
         if (failure != 0) {
@@ -53,5 +57,163 @@ int64_t served_return(struct work *work)
     struct store_holder *holder = &work->client->holder;
     const uint64_t pages = smaller(work->op.pages, holder->pages);
     store_unreserve(holder, pages * STORE_PAGE_SIZE, work->op.inodes);
+    served_reclaim_answered(work->client);
     return 0;
+}
+
+/* ---- reclaiming ---- */
+
+/*
+ * An operation that finds no space waits in the store's queue. In a round, all clients that have
+ * something reserved get a RECLAIM; when the last has answered, the operations that waited at the
+ * beginning of the round are done or fail for good. Those that came later have the next round.
+ */
+
+static bool has_reserved(const struct served_client *client)
+{
+    return client->holder.pages != 0 || client->holder.inodes != 0;
+}
+
+static struct served_client *client_of(struct list *link)
+{
+    return list_entry(link, struct served_client, link);
+}
+
+bool served_can_reclaim(const struct work *work)
+{
+    const struct served_store *of = work->client->of;
+    if (work->seq == 0 || work->is_last_try) {
+        return false;
+    }
+    for (struct list *at = of->clients.next; at != &of->clients; at = at->next) {
+        if (client_of(at) != work->client && has_reserved(client_of(at))) {
+            return true;
+        }
+    }
+    return !list_is_empty(&of->space_queue);
+}
+
+/* The client for which alone all that waits is; NULL when there are several. */
+static const struct served_client *only_asker(const struct served_store *of)
+{
+    const struct served_client *asker = NULL;
+    for (struct list *at = of->space_queue.next; at != &of->space_queue; at = at->next) {
+        const struct served_client *client = list_entry(at, struct served_waiting, link)->client;
+        if (asker != NULL && asker != client) {
+            return NULL;
+        }
+        asker = client;
+    }
+    return asker;
+}
+
+static void begin_round(struct hf_server *server, struct served_store *of)
+{
+    const struct served_client *asker = only_asker(of);
+    const uint64_t milliseconds = UINT64_C(1000) * server->settings.limits.reclaim_seconds;
+    for (struct list *at = of->space_queue.next; at != &of->space_queue; at = at->next) {
+        list_entry(at, struct served_waiting, link)->was_asked = true;
+    }
+    for (struct list *at = of->clients.next; at != &of->clients; at = at->next) {
+        struct served_client *client = client_of(at);
+        if (client == asker || !has_reserved(client) || client->peer->ended) {
+            continue;
+        }
+        client->reclaim_until_ms = uv_now(server->loop) + milliseconds;
+        of->reclaims++;
+        peer_send(client->peer, &(struct wire_message){.kind = WIRE_RECLAIM, .store = of->number});
+    }
+    if (of->reclaims == 0) {
+        server->served.is_due = true;
+    } else if (!uv_is_active((uv_handle_t *)&server->served.reclaim_timer)) {
+        uv_timer_start(&server->served.reclaim_timer, served_on_reclaim_time, milliseconds, 0);
+    }
+}
+
+bool served_wait_for_space(const struct work *work)
+{
+    struct served_store *of = work->client->of;
+    struct served_waiting *waiting = served_waiting_new(work);
+    if (waiting == NULL) {
+        return false;
+    }
+    list_append(&of->space_queue, &waiting->link);
+    if (of->reclaims == 0 && !work->server->served.is_due) {
+        begin_round(work->server, of);
+    }
+    return true;
+}
+
+void served_reclaim_answered(struct served_client *client)
+{
+    if (client->reclaim_until_ms != 0) {
+        client->reclaim_until_ms = 0;
+        if (--client->of->reclaims == 0) {
+            client->peer->server->served.is_due = true;
+        }
+    }
+}
+
+/* A round is over. */
+static void retry(struct hf_server *server, struct served_store *of)
+{
+    struct list *first;
+    while ((first = list_first(&of->space_queue)) != NULL &&
+           list_entry(first, struct served_waiting, link)->was_asked) {
+        served_waiting_run(list_entry(first, struct served_waiting, link), false, 0);
+    }
+    if (first != NULL) {
+        begin_round(server, of);
+    }
+}
+
+void served_settle_space(struct hf_server *server)
+{
+    struct served *served = &server->served;
+    while (served->is_due) {
+        served->is_due = false;
+        for (uint32_t i = 0; i < served->count; i++) {
+            struct served_store *of = served->stores[i];
+            if (of->reclaims == 0 && !list_is_empty(&of->space_queue)) {
+                retry(server, of);
+            }
+        }
+    }
+}
+
+/* Cut off those whose time is over. Return: how long the others have; 0: there are none. */
+static uint64_t look_at_deadlines(struct hf_server *server, struct served_store *of)
+{
+    const uint64_t now = uv_now(server->loop);
+    uint64_t left = 0;
+    for (struct list *at = of->clients.next; at != &of->clients; at = at->next) {
+        struct served_client *client = client_of(at);
+        if (client->reclaim_until_ms != 0 && client->reclaim_until_ms <= now) {
+            /* A loop that was held up finds the time over and the answer there, still unread. */
+            peer_on_event(client->peer, 0, UV_READABLE);
+            if (client->reclaim_until_ms != 0) {
+                peer_cut_off(client->peer, WIRE_REASON_TOO_SLOW);
+            }
+        } else if (client->reclaim_until_ms != 0 &&
+                   (left == 0 || client->reclaim_until_ms - now < left)) {
+            left = client->reclaim_until_ms - now;
+        }
+    }
+    return left;
+}
+
+void served_on_reclaim_time(uv_timer_t *timer)
+{
+    struct hf_server *server = timer->data;
+    uint64_t next = 0;
+    for (uint32_t i = 0; i < server->served.count; i++) {
+        const uint64_t left = look_at_deadlines(server, server->served.stores[i]);
+        if (left != 0 && (next == 0 || left < next)) {
+            next = left;
+        }
+    }
+    if (next != 0) {
+        uv_timer_start(timer, served_on_reclaim_time, next, 0);
+    }
+    server_settle(server);
 }

@@ -12,6 +12,17 @@ void served_init(struct served *served)
     *served = (struct served){.count = 0};
 }
 
+void served_open_loop(struct hf_server *server)
+{
+    uv_timer_init(server->loop, &server->served.reclaim_timer);
+    server->served.reclaim_timer.data = server;
+}
+
+void served_settle(struct hf_server *server)
+{
+    served_settle_space(server);
+}
+
 void served_deinit(struct hf_server *server)
 {
     struct served *served = &server->served;
@@ -49,6 +60,7 @@ int served_add(struct hf_server *server, struct store *store, bool read_only, ui
     of->number = WIRE_STORE_FIRST + served->count;
     of->flags = flags | (read_only ? WIRE_STORE_READ_ONLY : 0);
     list_init(&of->clients);
+    list_init(&of->space_queue);
     served->stores[served->count++] = of;
     *number = of->number;
     return 0;
