@@ -40,6 +40,18 @@ expect 'the pre-fork server compiles' builds prefork
 expect 'its workers handle 400 requests' handles_requests
 expect 'their log has each of them once, none torn' log_is_whole
 
+# ---- a pool of workers ----
+
+pool_is_right() { # mount
+    [ "$(timeout 30 "$work/pool" "$1")" = '60 tasks, 3245 primes' ]
+}
+
+mkdir "$work/pooled"
+expect 'the pool compiles' builds pool
+expect 'its workers do each task once, in a directory that they open' \
+    pool_is_right "direct:$work/pooled:/"
+expect_not 'what is no mount is refused' pool_is_right "ram:tmp"
+
 # ---- a counter ----
 
 address=unix:$work/socket
