@@ -218,7 +218,12 @@ static int add_store(const struct mounting *mounting, const hf_server_mount *mou
                      struct made *made)
 {
     const uint32_t flags = mount->kind == HF_MOUNT_RAM ? WIRE_STORE_EXACT : 0;
-    return served_add(mounting->server, made->store, mount->read_only, flags, &made->number);
+    int result =
+        served_add(mounting->server, made->store, mount->read_only != 0, flags, &made->number);
+    if (result < 0) {
+        made->store->ops->destroy(made->store);
+    }
+    return result;
 }
 
 static int make_ram(const struct mounting *mounting, const hf_server_mount *mount,
