@@ -1,5 +1,5 @@
 /*
- * Limits, numbers and names.
+ * Limits and numbers.
  *
  * Numbers are granted in blocks of 64 which begin at a multiple of 64, so that one word says which
  * of a block are left. A block is gone when all are spent or its holder is gone; what is in no block
@@ -10,7 +10,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct number_block {
     struct list node; /* in the holder's list */
@@ -38,23 +37,6 @@ void store_init(struct store *store, const struct store_ops *ops, const struct s
         .own_number = STORE_ROOT,
         .own_end = STORE_NUMBERS_GRANTED,
     };
-}
-
-int store_check_name(struct store_name name)
-{
-    if (name.length == 0) {
-        return -ENOENT;
-    }
-    if (name.length > STORE_MAX_NAME) {
-        return -ENAMETOOLONG;
-    }
-    if (memchr(name.bytes, '/', name.length) != NULL ||
-        memchr(name.bytes, '\0', name.length) != NULL) {
-        return -EINVAL;
-    }
-    const bool is_dots =
-        name.length <= 2 && name.bytes[0] == '.' && name.bytes[name.length - 1] == '.';
-    return is_dots ? -EINVAL : 0;
 }
 
 /* ---- limits ---- */
@@ -123,6 +105,12 @@ void store_uncharge_inodes(struct store *store, const struct store_call *call,
                            struct store_charge charged)
 {
     uncharge(&store->inodes, inodes_reserved(call), charged);
+}
+
+uint64_t store_available_pages(const struct store *store, const struct store_call *call)
+{
+    const uint64_t reserved = call->holder == NULL ? 0 : call->holder->pages;
+    return reserved + (call->reserved_only ? 0 : free_in(&store->pages));
 }
 
 void store_free_pages(struct store *store, uint64_t count)

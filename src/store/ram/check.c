@@ -43,7 +43,7 @@ static void check_directory(const struct ram_store *ram, struct ram_inode *inode
         entries++;
         key++;
     }
-    assert(inode->size == RAM_DIRECTORY_SIZE + entries * RAM_ENTRY_SIZE);
+    assert(inode->size == STORE_DIRECTORY_SIZE + entries * STORE_ENTRY_SIZE);
     assert(inode->links == (inode->parent == NULL ? 0 : directories + 2));
     assert(inode->parent != NULL || entries == 0);
     count->dentries += entries;
@@ -58,7 +58,7 @@ static void check_xattrs(const struct ram_inode *inode, struct recount *count)
         bytes += xattr->name_length + UINT32_C(1) + xattr->value_size;
     }
     assert(inode->xattr_bytes == bytes && inode->xattr_list_bytes == list);
-    count->pages += ram_xattr_pages(bytes);
+    count->pages += store_xattr_pages(bytes);
 }
 
 void ram_check(struct store *store, struct store_holder *const *holders, size_t holder_count)
@@ -82,7 +82,7 @@ void ram_check(struct store *store, struct store_holder *const *holders, size_t 
         if (S_ISREG(inode->mode)) {
             check_file(inode, &count);
         } else if (S_ISLNK(inode->mode)) {
-            count.pages += inode->size >= RAM_SHORT_TARGET;
+            count.pages += inode->size >= STORE_SHORT_TARGET;
         }
         check_xattrs(inode, &count);
     }

@@ -1,9 +1,7 @@
 /*
  * Entries of directories. Positions only grow, and a listing goes down from the newest, so it ends
  * whatever is made meanwhile. An entry that is renamed in its directory keeps its position.
- *
- * The hash is SipHash-1-3 (Aumasson and Bernstein) with a secret key. Two names with one hash are
- * harmless, and told apart.
+ * Two names with one hash are harmless, and told apart.
  */
 #include "store/ram/ram.h"
 
@@ -11,55 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t rotate(uint64_t word, int bits)
-{
-    return word << bits | word >> (64 - bits);
-}
-
-static void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[2] += v[3];
-    v[1] = rotate(v[1], 13) ^ v[0];
-    v[3] = rotate(v[3], 16) ^ v[2];
-    v[0] = rotate(v[0], 32) + v[3];
-    v[2] += v[1];
-    v[3] = rotate(v[3], 21) ^ v[0];
-    v[1] = rotate(v[1], 17) ^ v[2];
-    v[2] = rotate(v[2], 32);
-}
-
-static void sip_word(uint64_t v[4], uint64_t word)
-{
-    v[3] ^= word;
-    sip_round(v);
-    v[0] ^= word;
-}
-
 static hf_id entry_id(const struct ram_store *ram, const struct ram_inode *directory,
                       struct store_name name)
 {
-    const uint64_t *key = ram->hash_key;
-    uint64_t v[4] = {
-        key[0] ^ UINT64_C(0x736f6d6570736575),
-        key[1] ^ UINT64_C(0x646f72616e646f6d),
-        key[0] ^ UINT64_C(0x6c7967656e657261),
-        key[1] ^ UINT64_C(0x7465646279746573),
-    };
-    size_t done = 0;
-    for (; name.length - done >= 8; done += 8) {
-        uint64_t word;
-        memcpy(&word, name.bytes + done, sizeof(word));
-        sip_word(v, word);
-    }
-    uint64_t last = 0;
-    memcpy(&last, name.bytes + done, name.length - done);
-    sip_word(v, last | (uint64_t)name.length << 56);
-    v[2] ^= 0xff;
-    for (int i = 0; i < 3; i++) {
-        sip_round(v);
-    }
-    return (hf_id){ram_number(directory), v[0] ^ v[1] ^ v[2] ^ v[3]};
+    return (hf_id){ram_number(directory), store_hash_name(ram->hash_key, name)};
 }
 
 struct ram_dentry *ram_find_dentry(const struct ram_store *ram, const struct ram_inode *directory,
@@ -100,7 +53,7 @@ int ram_insert_dentry(struct ram_store *ram, struct ram_inode *directory, struct
         return -ENOMEM;
     }
     directory->next_position++;
-    directory->size += RAM_ENTRY_SIZE;
+    directory->size += STORE_ENTRY_SIZE;
     id_map_insert(&ram->dentries, &dentry->node);
     return 0;
 }
@@ -119,7 +72,7 @@ void ram_remove_dentry(struct ram_store *ram, struct ram_inode *directory,
                        struct ram_dentry *dentry)
 {
     radix_remove(&directory->entries, dentry->position);
-    directory->size -= RAM_ENTRY_SIZE;
+    directory->size -= STORE_ENTRY_SIZE;
     id_map_remove(&ram->dentries, &dentry->node);
     free(dentry);
 }

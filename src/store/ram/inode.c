@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DAY_SECONDS (24 * 60 * 60)
-
 struct ram_inode *ram_find_inode(const struct ram_store *ram, uint64_t number)
 {
     struct id_map_node *node = id_map_find(&ram->inodes, (hf_id){0, number});
@@ -34,33 +32,6 @@ int ram_find_file(const struct ram_store *ram, uint64_t number, struct ram_inode
     return S_ISREG((*out)->mode) ? 0 : -EINVAL;
 }
 
-static int check_new(const struct store_new *what)
-{
-    switch (what->mode & S_IFMT) {
-    case S_IFREG:
-    case S_IFDIR:
-    case S_IFIFO:
-    case S_IFSOCK:
-    case S_IFCHR:
-    case S_IFBLK:
-        break;
-    case S_IFLNK:
-        if (what->target.length == 0) {
-            return -ENOENT;
-        }
-        if (what->target.length > STORE_MAX_TARGET) {
-            return -ENAMETOOLONG;
-        }
-        if (memchr(what->target.bytes, '\0', what->target.length) != NULL) {
-            return -EINVAL;
-        }
-        break;
-    default:
-        return -EINVAL;
-    }
-    return (what->mode & ~(uint32_t)(S_IFMT | 07777)) != 0 ? -EINVAL : 0;
-}
-
 /* What @inode has besides itself is in @what; nothing was charged yet. */
 static int charge_and_fill(struct ram_store *ram, const struct store_call *call,
                            const struct store_new *what, struct ram_inode *inode)
@@ -74,7 +45,7 @@ static int charge_and_fill(struct ram_store *ram, const struct store_call *call,
     }
     struct store_charge page_charge = {0};
     inode->size = what->target.length;
-    inode->pages = inode->size >= RAM_SHORT_TARGET ? 1 : 0;
+    inode->pages = inode->size >= STORE_SHORT_TARGET ? 1 : 0;
     if (store_charge_pages(&ram->store, call, inode->pages, &page_charge) < 0) {
         store_uncharge_inodes(&ram->store, call, inode_charge);
         return -ENOSPC;
@@ -94,7 +65,7 @@ int ram_new_inode(struct ram_store *ram, const struct store_call *call,
                   struct ram_inode **out)
 {
     uint64_t number;
-    int result = check_new(what);
+    int result = store_check_new(what);
     if (result == 0) {
         result = store_choose_number(&ram->store, call, what->number, &number);
     }
@@ -123,7 +94,7 @@ int ram_new_inode(struct ram_store *ram, const struct store_call *call,
         inode->device = what->device;
     }
     if (S_ISDIR(inode->mode)) {
-        inode->size = RAM_DIRECTORY_SIZE;
+        inode->size = STORE_DIRECTORY_SIZE;
         inode->next_position = 1;
     }
     result = charge_and_fill(ram, call, what, inode);
@@ -172,20 +143,9 @@ void ram_show(const struct ram_inode *inode, struct store_attributes *out)
     };
 }
 
-static bool is_later(struct timespec a, struct timespec b)
-{
-    return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
-}
-
 void ram_touch_inode(struct ram_inode *inode, const struct store_call *call)
 {
-    /* The first read after a change is of interest, and that something is still read at all. */
-    const bool is_read_already =
-        is_later(inode->atime, inode->mtime) && is_later(inode->atime, inode->ctime);
-    int64_t age;
-    const bool is_old =
-        __builtin_sub_overflow(call->now.tv_sec, inode->atime.tv_sec, &age) || age >= DAY_SECONDS;
-    if (!call->no_atime && (!is_read_already || is_old)) {
+    if (store_moves_atime(call, inode->atime, inode->mtime, inode->ctime)) {
         inode->atime = call->now;
     }
 }
@@ -200,10 +160,7 @@ void ram_drop_privileges(struct ram_store *ram, struct ram_inode *inode,
                          const struct store_call *call)
 {
     if (call->drop_privileges) {
-        inode->mode &= ~(uint32_t)S_ISUID;
-        if ((inode->mode & S_IXGRP) != 0) {
-            inode->mode &= ~(uint32_t)S_ISGID;
-        }
+        inode->mode = store_without_privileges(inode->mode);
     }
     ram_drop_capability(ram, inode);
 }

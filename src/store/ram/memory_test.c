@@ -31,6 +31,7 @@ static void *calloc_or_fail(size_t count, size_t size)
 #include "store/ram/rename.c"
 #include "store/ram/xattr.c"
 #include "store/ram/ram.c"
+#include "store/rules.c"
 #include "store/store.c"
 #undef malloc
 #undef calloc

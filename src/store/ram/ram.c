@@ -67,32 +67,6 @@ static int ram_touch(struct store *store, const struct store_call *call, uint64_
     return 0;
 }
 
-#define SIZES (STORE_SET_SIZE | STORE_SET_NAMED_SIZE)
-
-static bool is_time(struct timespec time)
-{
-    return time.tv_nsec >= 0 && time.tv_nsec < 1000000000;
-}
-
-static int check_attributes(const struct ram_inode *inode, uint32_t mask,
-                            const struct store_attributes *values)
-{
-    if ((mask & ~(uint32_t)STORE_SET_ALL) != 0 || (mask & SIZES) == SIZES ||
-        ((mask & STORE_SET_ATIME) != 0 && !is_time(values->atime)) ||
-        ((mask & STORE_SET_MTIME) != 0 && !is_time(values->mtime))) {
-        return -EINVAL;
-    }
-    if ((mask & SIZES) != 0) {
-        if (S_ISDIR(inode->mode)) {
-            return -EISDIR;
-        }
-        if (!S_ISREG(inode->mode) || values->size > (uint64_t)STORE_MAX_SIZE) {
-            return -EINVAL;
-        }
-    }
-    return 0;
-}
-
 static void set_owner(struct ram_store *ram, const struct store_call *call, struct ram_inode *inode,
                       const struct store_attributes *values)
 {
@@ -117,7 +91,7 @@ static int ram_set_attributes(struct store *store, const struct store_call *call
     if (inode == NULL) {
         return -ESTALE;
     }
-    const int result = check_attributes(inode, mask, values);
+    const int result = store_check_attributes(inode->mode, mask, values);
     if (result < 0 || mask == 0) {
         return result;
     }
@@ -129,7 +103,7 @@ static int ram_set_attributes(struct store *store, const struct store_call *call
     if (changes_size || (mask & ~(uint32_t)STORE_SET_NAMED_SIZE) != 0) {
         inode->ctime = call->now;
     }
-    if ((mask & SIZES) != 0) {
+    if ((mask & STORE_SET_SIZES) != 0) {
         ram_set_size(ram, inode, values->size);
         ram_drop_privileges(ram, inode, call);
     }

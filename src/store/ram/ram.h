@@ -14,18 +14,11 @@
 
 #include <sys/stat.h>
 
-/* A shorter target has no page. */
-#define RAM_SHORT_TARGET 128
-
-/* What tmpfs shows as the size of a directory and of an entry. */
-#define RAM_DIRECTORY_SIZE 40
-#define RAM_ENTRY_SIZE 20
-
 struct ram_store {
     struct store store;
     struct id_map inodes;   /* space 0 */
     struct id_map dentries; /* space: the directory; object: the hash of the name */
-    uint64_t hash_key[2];   /* secret, so that nobody makes names that collide */
+    uint64_t hash_key[2];
 };
 
 /* One of an inode's extended attributes. */
@@ -125,7 +118,7 @@ void ram_remove_dentry(struct ram_store *ram, struct ram_inode *directory,
                        struct ram_dentry *dentry);
 static inline bool ram_is_empty(const struct ram_inode *directory)
 {
-    return directory->size == RAM_DIRECTORY_SIZE;
+    return directory->size == STORE_DIRECTORY_SIZE;
 }
 
 /* A name of @inode is gone, and with the last one the inode unless it is used: names.c. */
@@ -138,8 +131,6 @@ void ram_set_size(struct ram_store *ram, struct ram_inode *inode, uint64_t size)
 
 /* ---- xattr.c ---- */
 
-/* The pages that so many bytes of attributes cost. */
-uint64_t ram_xattr_pages(uint64_t bytes);
 void ram_drop_xattrs(struct ram_store *ram, struct ram_inode *inode);
 /* Remove security.capability, if it has it. */
 void ram_drop_capability(struct ram_store *ram, struct ram_inode *inode);

@@ -6,38 +6,6 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-uint64_t ram_xattr_pages(uint64_t bytes)
-{
-    return bytes <= STORE_FREE_XATTR_BYTES ? 0 : (bytes + STORE_PAGE_SIZE - 1) / STORE_PAGE_SIZE;
-}
-
-static bool has_prefix(struct store_name name, const char *prefix)
-{
-    const size_t length = strlen(prefix);
-    return name.length >= length && memcmp(name.bytes, prefix, length) == 0;
-}
-
-/* @no_user: the errno for a user. attribute of what has none. */
-static int check_xattr_name(const struct ram_inode *inode, struct store_name name, int no_user)
-{
-    static const char *const prefixes[] = {"user.", "trusted.", "security."};
-    if (name.length == 0 || name.length > STORE_MAX_XATTR_NAME) {
-        return -ERANGE;
-    }
-    if (memchr(name.bytes, '\0', name.length) != NULL) {
-        return -EINVAL;
-    }
-    if (has_prefix(name, "user.") && !S_ISREG(inode->mode) && !S_ISDIR(inode->mode)) {
-        return no_user;
-    }
-    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
-        if (has_prefix(name, prefixes[i])) {
-            return name.length == strlen(prefixes[i]) ? -EINVAL : 0;
-        }
-    }
-    return -EOPNOTSUPP;
-}
-
 /* The link to the attribute, or the one at the end of the list. */
 static struct ram_xattr **find_xattr(struct ram_inode *inode, struct store_name name)
 {
@@ -63,10 +31,10 @@ static uint32_t all_bytes(const struct ram_xattr *xattr)
 static void drop(struct ram_store *ram, struct ram_inode *inode, struct ram_xattr **link)
 {
     struct ram_xattr *xattr = *link;
-    const uint64_t pages = ram_xattr_pages(inode->xattr_bytes);
+    const uint64_t pages = store_xattr_pages(inode->xattr_bytes);
     inode->xattr_bytes -= all_bytes(xattr);
     inode->xattr_list_bytes -= list_bytes(xattr);
-    store_free_pages(&ram->store, pages - ram_xattr_pages(inode->xattr_bytes));
+    store_free_pages(&ram->store, pages - store_xattr_pages(inode->xattr_bytes));
     *link = xattr->next;
     free(xattr);
 }
@@ -97,7 +65,7 @@ int64_t ram_get_xattr(struct store *store, uint64_t number, struct store_name na
     if (inode == NULL) {
         return -ESTALE;
     }
-    const int result = check_xattr_name(inode, name, -ENODATA);
+    const int result = store_check_xattr_name(inode->mode, name, -ENODATA);
     if (result < 0) {
         return result;
     }
@@ -143,7 +111,7 @@ int ram_set_xattr(struct store *store, const struct store_call *call, uint64_t n
     if (size > STORE_MAX_XATTR_VALUE) {
         return -E2BIG;
     }
-    const int result = check_xattr_name(inode, name, -EPERM);
+    const int result = store_check_xattr_name(inode->mode, name, -EPERM);
     if (result < 0) {
         return result;
     }
@@ -161,8 +129,8 @@ int ram_set_xattr(struct store *store, const struct store_call *call, uint64_t n
     }
     const uint32_t list = inode->xattr_list_bytes - list_bytes(old) + list_bytes(xattr);
     const uint32_t bytes = inode->xattr_bytes - all_bytes(old) + all_bytes(xattr);
-    const uint64_t had = ram_xattr_pages(inode->xattr_bytes);
-    const uint64_t needs = ram_xattr_pages(bytes);
+    const uint64_t had = store_xattr_pages(inode->xattr_bytes);
+    const uint64_t needs = store_xattr_pages(bytes);
     struct store_charge charge = {0};
     if (list > STORE_MAX_XATTR_LIST ||
         (needs > had && store_charge_pages(store, call, needs - had, &charge) < 0)) {
@@ -207,7 +175,7 @@ int ram_remove_xattr(struct store *store, const struct store_call *call, uint64_
     if (inode == NULL) {
         return -ESTALE;
     }
-    const int result = check_xattr_name(inode, name, -EPERM);
+    const int result = store_check_xattr_name(inode->mode, name, -EPERM);
     if (result < 0) {
         return result;
     }
