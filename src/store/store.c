@@ -133,6 +133,9 @@ void store_get_usage(const struct store *store, struct store_usage *out)
         .inodes = store->inodes.limit,
         .free_inodes = free_in(&store->inodes),
     };
+    if (store->ops->get_host_usage != NULL) {
+        store->ops->get_host_usage(store, out);
+    }
 }
 
 /* ---- holders ---- */

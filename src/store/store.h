@@ -65,6 +65,8 @@ struct store_name {
     size_t length;
 };
 
+#define STORE_NO_LIMIT UINT64_MAX
+
 struct store_limits {
     uint64_t bytes; /* rounded up to whole pages */
     uint64_t inodes;
@@ -235,6 +237,9 @@ struct store_ops {
     /* What was done so far outlives the server as well as it ever will: one inode, or with 0 all. */
     int (*sync)(struct store *store, uint64_t number);
 
+    /* NULL, or: set in @usage, which has the limits' numbers, what is not limited but by the host. */
+    void (*get_host_usage)(const struct store *store, struct store_usage *usage);
+
     /* All holders are gone. Frees the store. */
     void (*destroy)(struct store *store);
 };
@@ -256,10 +261,42 @@ struct store {
     uint64_t own_end;
 };
 
-/* A store in the server's memory, with an empty root directory of that mode and owner. At least one
+/* A store in the server's memory, which has both limits, with an empty root directory of that mode and owner. At least one
  * inode is needed, for the root. Return: 0; -EINVAL; -ENOMEM. */
 int ram_store_new(const struct store_limits *limits, const struct store_call *call, uint32_t mode,
                   uint32_t owner, uint32_t group, struct store **out);
+
+/*
+ * A store in a directory of the host that nobody else changes meanwhile. The directory is a mirror:
+ * what is in it is in the store, and what is made in the store is there as ordinary files, with the
+ * same names, modes, owners and attributes. Nothing else is put there, so there is nothing to repair
+ * after a crash.
+ *
+ * @directory: a descriptor of it, O_PATH will do; the store's on success, closed by destroy()
+ * @limits: STORE_NO_LIMIT for what is limited by the host alone; store_get_usage() says then what the
+ *     host has. With limits everything is counted at the start, and what was there counts.
+ *
+ * What is special about it:
+ *  - What the host refuses is refused: -EACCES for files that this process may not open, -EPERM for
+ *    other owners without CAP_CHOWN, -EROFS, -EDQUOT, -EIO, -ENOSPC although the limits have room,
+ *    -EFBIG for its own longest file, its own bounds on attributes, -EMFILE for what would have to
+ *    stay open and cannot. Links have no mode (-EOPNOTSUPP). store_new.device is a dev_t.
+ *  - It stays on one mount: -EXDEV for what is mounted below, which is not listed either.
+ *  - What somebody else replaced is -ESTALE for those who have its number, never another file.
+ *    What somebody else makes is found by lookup(), and by list() unless it had listed the directory.
+ *  - Change times and the birth times of what was made here are exact until the end of the store;
+ *    the host has its own. Access and modification times are put on the host at sync(), at the last
+ *    release, and now and then; all of them at destroy().
+ *  - An inode that was seen once, by lookup() or list(), takes some 400 bytes until it is gone; 256
+ *    descriptors at most are kept, or a quarter of RLIMIT_NOFILE, and one for each inode that is held
+ *    and has no name.
+ *  - With a limit on bytes, FALLOC_FL_KEEP_SIZE sets nothing aside behind the end of a file, and
+ *    allocating is -EOPNOTSUPP where the host has no FIEMAP, such as tmpfs.
+ *
+ * Return: 0; -ENOTDIR; -ENOSPC when more is there than the limits allow; -ENOMEM; what the host says.
+ * On error the descriptor stays the caller's.
+ */
+int dir_store_new(int directory, const struct store_limits *limits, struct store **out);
 
 /* ---- the same for all stores ---- */
 

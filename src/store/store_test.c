@@ -1,10 +1,12 @@
-#include "store/ram/ram.h"
+#include "lib/stores.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -13,6 +15,7 @@
 #define INODES 6
 
 struct world {
+    struct any_store any;
     struct store *store;
     const struct store_ops *ops;
     struct store_holder a, b;
@@ -24,17 +27,19 @@ static const struct store_call by_nobody = {.now.tv_sec = 1};
 static int make(struct world *world, const struct store_call *call, uint64_t number,
                 const char *name)
 {
-    const struct store_new what = {.number = number, .mode = S_IFREG};
+    const struct store_new what = {
+        .number = number, .mode = S_IFREG, .owner = geteuid(), .group = getegid()};
     return world->ops->make(
         world->store, call, STORE_ROOT, (struct store_name){name, strlen(name)}, &what, NULL);
 }
 
-static int set_up(void **state)
+static int set_up(void **state, bool in_directory)
 {
     static struct world world;
     const struct store_limits limits = {PAGES * PAGE - 1, INODES};
     struct store_attributes out;
-    assert_int_equal(ram_store_new(&limits, &by_nobody, 0755, 0, 0, &world.store), 0);
+    any_store_make(&world.any, in_directory, &limits, &by_nobody);
+    world.store = world.any.store;
     world.ops = world.store->ops;
     store_holder_init(&world.a, world.store);
     store_holder_init(&world.b, world.store);
@@ -46,15 +51,25 @@ static int set_up(void **state)
     return 0;
 }
 
+static int set_up_in_memory(void **state)
+{
+    return set_up(state, false);
+}
+
+static int set_up_in_directory(void **state)
+{
+    return set_up(state, true);
+}
+
 static int tear_down(void **state)
 {
     struct world *world = *state;
     struct store_holder *const holders[] = {&world->a, &world->b};
-    ram_check(world->store, holders, 2);
+    any_store_check(&world->any, holders, 2);
     store_holder_deinit(&world->a);
     store_holder_deinit(&world->b);
-    ram_check(world->store, NULL, 0);
-    world->ops->destroy(world->store);
+    any_store_check(&world->any, NULL, 0);
+    any_store_end(&world->any);
     return 0;
 }
 
@@ -221,15 +236,14 @@ static void test_own_numbers_are_nobody_elses(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_reserved_space_is_the_holders_alone),
-        TEST(test_reservations_first_then_what_is_free),
-        TEST(test_what_is_not_used_comes_back),
-        TEST(test_allocating_is_all_or_nothing),
-        TEST(test_numbers_are_used_once),
-        TEST(test_numbers_have_a_bound),
-        TEST(test_own_numbers_are_nobody_elses),
+        IN_BOTH_STORES(test_reserved_space_is_the_holders_alone),
+        IN_BOTH_STORES(test_reservations_first_then_what_is_free),
+        IN_BOTH_STORES(test_what_is_not_used_comes_back),
+        IN_BOTH_STORES(test_allocating_is_all_or_nothing),
+        IN_BOTH_STORES(test_numbers_are_used_once),
+        IN_BOTH_STORES(test_numbers_have_a_bound),
+        IN_BOTH_STORES(test_own_numbers_are_nobody_elses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* Operations on names, on both sides. */
-#include "store/ram/differential.h"
+#include "store/differential.h"
 
 #include <fcntl.h>
 #include <sys/sysmacros.h>

@@ -1,14 +1,15 @@
 /* What the parts of the differential test share. */
-#ifndef HF_STORE_RAM_DIFFERENTIAL_H
-#define HF_STORE_RAM_DIFFERENTIAL_H
+#ifndef HF_STORE_DIFFERENTIAL_H
+#define HF_STORE_DIFFERENTIAL_H
 
-#include "store/ram/ram.h"
+#include "lib/stores.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -30,7 +31,8 @@ struct slot {
 };
 
 struct sides {
-    struct store *store;
+    struct any_store any;
+    struct store *store; /* of any */
     struct store_call call;
     char path[32];
     bool is_limited;

@@ -3,9 +3,8 @@
  * listings, contents and free space. The tmpfs is mounted small for it, in a mount namespace of its
  * own, where that is allowed; else it is a directory in /dev/shm, and neither side has limits.
  */
-#include "store/ram/differential.h"
+#include "store/differential.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -42,7 +41,7 @@ static void do_anything(struct sides *sides)
 
 /* ---- both sides ---- */
 
-static void set_up_sides(struct sides *sides, uint64_t seed)
+static void set_up_sides(struct sides *sides, bool in_directory, uint64_t seed)
 {
     memset(sides, 0, sizeof(*sides));
     sides->seed = seed;
@@ -64,43 +63,28 @@ static void set_up_sides(struct sides *sides, uint64_t seed)
     }
     sides->is_limited = sides->is_mounted && seed % 2 != 0;
     const struct store_limits limits = {
-        sides->is_limited ? PAGES * STORE_PAGE_SIZE : INT64_MAX,
-        sides->is_limited ? INODES : UINT64_MAX,
+        sides->is_limited ? PAGES * STORE_PAGE_SIZE
+        : in_directory    ? STORE_NO_LIMIT
+                          : INT64_MAX,
+        sides->is_limited ? INODES : STORE_NO_LIMIT,
     };
     sides->call.now.tv_sec = 1;
     for (int i = 0; i < SLOTS; i++) {
         sides->slots[i].fd = -1;
     }
     assert_int_equal(chmod(sides->path, 0755), 0);
-    assert_int_equal(
-        ram_store_new(&limits, &sides->call, 0755, geteuid(), getegid(), &sides->store), 0);
+    any_store_make(&sides->any, in_directory, &limits, &sides->call);
+    sides->store = sides->any.store;
     const int root = open(sides->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(root >= 0);
     sides->slots[0] = (struct slot){.fd = root, .number = STORE_ROOT};
     assert_int_equal(sides->store->ops->hold(sides->store, STORE_ROOT), 0);
 }
 
-static void remove_tree(int directory)
-{
-    DIR *stream = fdopendir(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    assert_non_null(stream);
-    for (struct dirent *entry; (entry = readdir(stream)) != NULL;) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            unlinkat(directory, entry->d_name, 0) == 0) {
-            continue;
-        }
-        const int fd = openat(directory, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        remove_tree(fd);
-        close(fd);
-        unlinkat(directory, entry->d_name, AT_REMOVEDIR);
-    }
-    closedir(stream);
-}
-
 static void tear_down_sides(struct sides *sides)
 {
     if (!sides->is_mounted) {
-        remove_tree(sides->slots[0].fd);
+        any_store_empty(sides->path);
     }
     for (int i = 0; i < SLOTS; i++) {
         empty_slot(sides, &sides->slots[i]);
@@ -110,11 +94,11 @@ static void tear_down_sides(struct sides *sides)
     } else {
         assert_int_equal(rmdir(sides->path), 0);
     }
-    sides->store->ops->destroy(sides->store);
+    any_store_end(&sides->any);
 }
 
 /* Any sequence of operations gives what tmpfs gives, down to the free space after each. */
-static void test_does_what_tmpfs_does(void **state)
+static void do_what_tmpfs_does(bool in_directory, uint64_t seeds)
 {
     static struct sides sides;
     if (geteuid() != 0) {
@@ -122,10 +106,10 @@ static void test_does_what_tmpfs_does(void **state)
     }
     const char *wanted = getenv("HF_SEED");
     const uint64_t first = wanted == NULL ? 1 : strtoull(wanted, NULL, 10);
-    const uint64_t last = wanted == NULL ? 60 : first;
+    const uint64_t last = wanted == NULL ? seeds : first;
     mode_t mask = umask(0);
     for (uint64_t seed = first; seed <= last; seed++) {
-        set_up_sides(&sides, seed);
+        set_up_sides(&sides, in_directory, seed);
         for (sides.step = 0; sides.step < 1000; sides.step++) {
             sides.call.now.tv_sec++;
             do_anything(&sides);
@@ -138,6 +122,16 @@ static void test_does_what_tmpfs_does(void **state)
         tear_down_sides(&sides);
     }
     umask(mask);
+}
+
+static void test_memory_does_what_tmpfs_does(void **state)
+{
+    do_what_tmpfs_does(false, 60);
+}
+
+static void test_directory_does_what_tmpfs_does(void **state)
+{
+    do_what_tmpfs_does(true, 20);
 }
 
 /* The kernel's clock for files stands still for some milliseconds: a new tick, so that a time that
@@ -154,7 +148,7 @@ static void wait_for_tick(void)
 }
 
 /* Each operation moves the times that it moves on tmpfs. */
-static void test_times_move_as_on_tmpfs(void **state)
+static void move_times_as_on_tmpfs(bool in_directory)
 {
     static struct sides sides;
     if (geteuid() != 0) {
@@ -163,7 +157,7 @@ static void test_times_move_as_on_tmpfs(void **state)
     mode_t mask = umask(0);
     const char *wanted = getenv("HF_SEED");
     /* An even one: without limits, with extended attributes. */
-    set_up_sides(&sides, wanted == NULL ? 4 : 2 * strtoull(wanted, NULL, 10));
+    set_up_sides(&sides, in_directory, wanted == NULL ? 4 : 2 * strtoull(wanted, NULL, 10));
     for (sides.step = 0; sides.step < 500; sides.step++) {
         sides.call.now.tv_sec++;
         wait_for_tick();
@@ -174,11 +168,23 @@ static void test_times_move_as_on_tmpfs(void **state)
     umask(mask);
 }
 
+static void test_memory_moves_times_as_tmpfs(void **state)
+{
+    move_times_as_on_tmpfs(false);
+}
+
+static void test_directory_moves_times_as_tmpfs(void **state)
+{
+    move_times_as_on_tmpfs(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_does_what_tmpfs_does),
-        cmocka_unit_test(test_times_move_as_on_tmpfs),
+        cmocka_unit_test(test_memory_does_what_tmpfs_does),
+        cmocka_unit_test(test_directory_does_what_tmpfs_does),
+        cmocka_unit_test(test_memory_moves_times_as_tmpfs),
+        cmocka_unit_test(test_directory_moves_times_as_tmpfs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
