@@ -299,6 +299,26 @@ static int open_source(const struct mounting *mounting, const hf_server_mount *m
     return check_overlap(mounting, made);
 }
 
+static int make_dir(const struct mounting *mounting, const hf_server_mount *mount,
+                    struct made *made)
+{
+    const struct store_limits limits = {
+        .bytes = mount->size != 0 ? mount->size : STORE_NO_LIMIT,
+        .inodes = mount->inodes != 0 ? mount->inodes : STORE_NO_LIMIT,
+    };
+    int result = dir_store_new(made->directory, &limits, &made->store);
+    if (result == 0) {
+        made->directory = -1;
+        result = add_store(mounting, mount, made);
+    }
+    return result < 0 ? refuse(mounting,
+                               result,
+                               "SOURCE \"%s\" cannot be served: %s",
+                               mount->source,
+                               strerror(-result))
+                      : 0;
+}
+
 /* Those that say nothing: double ones, and those at the end. */
 static void drop_slashes(char *path)
 {
@@ -323,11 +343,8 @@ static int make(const struct mounting *mounting, const hf_server_mount *mount, s
     if (mount->kind == HF_MOUNT_RAM) {
         return make_ram(mounting, mount, made);
     }
-    int result = open_source(mounting, mount, made);
-    if (result == 0 && mount->kind == HF_MOUNT_DIR) {
-        result = refuse(mounting, -EOPNOTSUPP, "this server has no dir mounts");
-    }
-    return result;
+    const int result = open_source(mounting, mount, made);
+    return result == 0 && mount->kind == HF_MOUNT_DIR ? make_dir(mounting, mount, made) : result;
 }
 
 static void free_made(struct made *made)
