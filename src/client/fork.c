@@ -147,6 +147,59 @@ static int copy_register_one(struct fork_copy *copy, struct fork_grant *item, ui
     return 0;
 }
 
+/* The files that are open here are open there. */
+static int copy_use(struct fork_copy *copy, const struct client_use *use, uint64_t parent,
+                    uint64_t deadline_ns)
+{
+    const struct wire_operation operation = {
+        .code = WIRE_OP_USE,
+        .inode = use->inode,
+        .rights = use->told & (WIRE_USE_READ | WIRE_USE_WRITE),
+        .other = parent,
+    };
+    uint8_t data[WIRE_OPERATION_HEAD_MAX];
+    struct wire_message answer;
+    int error =
+        client_write_message(copy->fd,
+                             &(struct wire_message){
+                                 .kind = WIRE_OPERATION,
+                                 .seq = ++copy->seq,
+                                 .store = use->store->number,
+                                 .data = data,
+                                 .data_size = (uint32_t)wire_operation_encode(&operation, data),
+                             },
+                             deadline_ns);
+    if (error == 0) {
+        error = copy_read_answer(copy, deadline_ns, &answer);
+    }
+    if (error != 0) {
+        return error;
+    }
+    if (answer.kind == WIRE_GOODBYE) {
+        return client_goodbye_error(answer.reason);
+    }
+    if (answer.kind != WIRE_ANSWER || answer.seq != copy->seq || answer.error > INT32_MAX) {
+        return -EPROTO;
+    }
+    return -(int)answer.error;
+}
+
+static int copy_uses(const hf_client *client, struct fork_copy *copy, uint64_t deadline_ns)
+{
+    int error = 0;
+    for (struct list *at = client->stores.next; at != &client->stores; at = at->next) {
+        const struct client_store *store = list_entry(at, struct client_store, link);
+        for (struct list *link = store->uses.next; error == 0 && link != &store->uses;
+             link = link->next) {
+            const struct client_use *use = list_entry(link, struct client_use, link);
+            if (use->count > 0) {
+                error = copy_use(copy, use, client->number, deadline_ns);
+            }
+        }
+    }
+    return error;
+}
+
 static int copy_fill(hf_client *client, struct fork_copy *copy)
 {
     uint64_t deadline_ns = client_connect_deadline_ns(&client->config);
@@ -160,7 +213,7 @@ static int copy_fill(hf_client *client, struct fork_copy *copy)
     for (size_t i = 0; error == 0 && i < copy->grant_count; i++) {
         error = copy_register_one(copy, &copy->grants[i], deadline_ns);
     }
-    return error;
+    return error == 0 ? copy_uses(client, copy, deadline_ns) : error;
 }
 
 static void copy_free(struct fork_copy *copy)

@@ -118,6 +118,7 @@ static int remember_made(const struct making *making, struct sb_node **out)
         node->born_in = NULL;
     }
     node->born_with = client_grant(directory->handle);
+    node->born_forks = directory->served->forks;
     pthread_mutex_unlock(&node->mutex);
     *out = node;
     return 0;

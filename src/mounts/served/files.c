@@ -325,14 +325,24 @@ static int give(struct sb *served, uint64_t inode, int access_mode)
     return fd;
 }
 
+/* Others will know it. */
+static void make_known(struct sb_node *node)
+{
+    pthread_mutex_lock(&node->mutex);
+    sb_grown_up(node);
+    pthread_mutex_unlock(&node->mutex);
+}
+
 int sb_give_file(struct backend *backend, intptr_t file)
 {
     const struct sb_file *given = sb_file_of(file);
+    make_known(given->node);
     return give(sb_of(backend), given->node->number, given->access_mode);
 }
 
 int sb_give_node(struct backend *backend, intptr_t node)
 {
+    make_known(sb_node_of(node));
     return give(sb_of(backend), sb_node_of(node)->number, -1);
 }
 

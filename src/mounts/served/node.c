@@ -54,7 +54,8 @@ static bool is_unseen(struct sb_node *node)
     }
     const struct sync_hold *hold = &node->born_in->handle->hold;
     pthread_mutex_lock(&node->served->client->lock);
-    const bool unseen = hold->mode == HF_EXCLUSIVE && hold->grant == node->born_with;
+    const bool unseen = hold->mode == HF_EXCLUSIVE && hold->grant == node->born_with &&
+                        node->born_forks == node->served->forks;
     pthread_mutex_unlock(&node->served->client->lock);
     if (!unseen) {
         sb_grown_up(node);

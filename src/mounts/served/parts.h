@@ -58,6 +58,7 @@ struct sb_node {
      * else knows it, and what is known of it is true, held or not. A reference, or NULL. */
     struct sb_node *born_in;
     uint64_t born_with;
+    uint64_t born_forks; /* and before what is forked next */
     struct wire_attributes attributes;
     uint64_t pages_epoch; /* that the pages are from */
     struct radix pages;
@@ -88,6 +89,9 @@ struct sb {
     uint32_t flags;         /* WIRE_STORE_x */
     struct credentials who; /* this client, to the server */
     uint32_t *groups;       /* of @who */
+
+    struct client_fork_hook fork_hook;
+    uint64_t forks; /* so far; changes while no operation is under way */
 
     pthread_mutex_t nodes_mutex;
     struct id_map nodes;

@@ -203,12 +203,29 @@ static int sb_get_attributes_of_file(struct backend *backend, intptr_t file,
     return sb_get_attributes(backend, (intptr_t)sb_file_of(file)->node, attributes);
 }
 
+/* ---- forks ---- */
+
+/* The filesystem lets no operation be under way. What the server was told of open files it has to
+ * have heard before the child's connection refers to that. */
+static int prepare_fork(struct client_fork_hook *hook)
+{
+    struct sb *served = list_entry(hook, struct sb, fork_hook);
+    const struct wire_operation operation = {.code = WIRE_OP_USAGE};
+    served->forks++; /* the child knows what was made so far */
+    return list_is_empty(&served->store.uses) ? 0 : (int)sb_ask(served, &operation);
+}
+
+static void after_fork(struct client_fork_hook *hook)
+{
+}
+
 /* ---- made and freed ---- */
 
 static void sb_destroy(struct backend *backend)
 {
     struct sb *served = sb_of(backend);
     struct list *first;
+    client_remove_fork_hook(served->client, &served->fork_hook);
     while ((first = list_first(&served->idle)) != NULL) {
         struct sb_node *node = list_entry(first, struct sb_node, idle_link);
         take_out(node);
@@ -344,6 +361,9 @@ int served_backend_new(hf_client *client, uint32_t number, size_t page_bytes, st
     list_init(&served->idle);
     list_init(&served->with_pages);
     client_store_open(client, number, note_error, &served->store);
+    served->fork_hook = (struct client_fork_hook){
+        .prepare = prepare_fork, .parent = after_fork, .child = after_fork};
+    client_add_fork_hook(client, &served->fork_hook);
     const int64_t result = client_store_ask(&served->store, &attach, 0, take_identity, served);
     if (result < 0) {
         sb_destroy(&served->backend);

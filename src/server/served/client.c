@@ -165,12 +165,29 @@ struct served_use *served_use_find(const struct served_client *client, uint64_t 
     return node == NULL ? NULL : use_of(node);
 }
 
+/* Does the client that the operation names, which is of the same user, use it so? */
+static bool is_used_elsewhere(const struct work *work, uint64_t number, uint8_t rights)
+{
+    struct list *clients = &work->client->of->clients;
+    if (work->op.other == 0) {
+        return false;
+    }
+    for (struct list *link = clients->next; link != clients; link = link->next) {
+        const struct served_client *other = list_entry(link, struct served_client, link);
+        if (other->peer->number == work->op.other && other->peer->uid == work->peer->uid) {
+            return (rights & ~served_rights(other, number)) == 0;
+        }
+    }
+    return false;
+}
+
 /* May it be opened so? */
 static int may_use(const struct work *work, uint64_t number, uint8_t rights)
 {
     struct store_attributes attributes;
     const int result = served_attributes(work, number, &attributes);
-    if (result != 0 || rights == 0 || served_is_private(work, number)) {
+    if (result != 0 || rights == 0 || served_is_private(work, number) ||
+        is_used_elsewhere(work, number, rights)) {
         return result;
     }
     if (S_ISDIR(attributes.mode) && (rights & WIRE_USE_WRITE) != 0) {
