@@ -67,8 +67,8 @@ typedef enum hf_external {
 typedef struct hf_fs_config {
     size_t size;      /* sizeof(hf_fs_config), so that the struct may grow */
     const char *root; /* the directory of the host that is mounted at "/"; NULL: what is there */
-    /* With HF_EXTERNAL_CHECK this client checks the mount at "/" even if who mounted it did not say
-     * so; with HF_EXTERNAL_NEVER it does what that one said. */
+    /* With HF_EXTERNAL_CHECK this client checks the mount at "/", if that is direct, even if who
+     * mounted it did not say so; with HF_EXTERNAL_NEVER it does what that one said. */
     hf_external external;
     /*
      * How many bytes the caches may take: attributes, names, listings, extended attributes, and
@@ -109,12 +109,14 @@ typedef struct hf_dirent {
  * @config: copied; its root must be a directory that this process may search
  * @out:    free it with hf_fs_detach(); unchanged on failure
  *
- * All clients of a server have the same mounts. The first one that names a root mounts it at "/",
- * where it stays as long as the server runs; the others name the same directory or none. A client
+ * All clients of a server have the same mounts. If the server brings some (server.h), the clients
+ * name no root, or the directory that is mounted at "/" already. If not, the first one that names a
+ * root mounts it at "/", where it stays as long as the server runs; the others name the same
+ * directory or none. A client
  * has one filesystem object at a time, since its caches go by what the client holds: another one
  * needs a connection of its own.
  *
- * Return: 0; -EINVAL (config), -ENOENT, -ENOTDIR, -EACCES (the root), -EBUSY (another directory is
+ * Return: 0; -EINVAL (config), -ENOENT, -ENOTDIR, -EACCES (the root), -EBUSY (something else is
  * mounted at "/", or @client has a filesystem object), -ENODEV (none is named and none is mounted), -ENOSYS (there is no openat2(), or
  * no process_vm_readv() for check_pointers), -ENOMEM, -EMFILE, -ENOTCONN; -EIO (the table of mounts
  * is damaged).

@@ -1,8 +1,9 @@
 /*
- * Mounts: which directories of the host are seen where.
+ * Mounts: what is seen where.
  *
  * The table of mounts is kept at the server, and all its clients see the same one at any time. What
- * is mounted at "/" comes from hf_fs_attach(); all else comes and goes with the calls here.
+ * is mounted at "/" comes from the server's configuration or else from hf_fs_attach(); all else comes
+ * from the configuration, and comes and goes with the calls here.
  */
 #ifndef HOLDFAST_MOUNT_H
 #define HOLDFAST_MOUNT_H
@@ -37,11 +38,14 @@ HF_PUBLIC int hf_mount(hf_fs *fs, const char *source, const char *target, const 
                        unsigned long flags, const char *options);
 
 /**
- * hf_umount2() - take a mount away for all clients
+ * hf_umount2() - take a mount away for all clients, whoever mounted it
  * @target: the mount's root
  * @flags:  UMOUNT_NOFOLLOW: a link at the end of @target is not followed. MNT_DETACH: take it and
  *          all that is mounted below it away at once; files that are open there go on, `..` ends at
  *          the mount's root, and hf_getcwd() there says -ENOENT.
+ *
+ * What the server brought, in its memory or in a directory of its own, stays there; nobody can mount
+ * it again.
  *
  * Return: 0; -EBUSY when without MNT_DETACH it is in use in any client, by an open file, a working
  * directory or a mount in it, and always for "/"; -EINVAL when @target is not the root of a mount,
@@ -54,8 +58,8 @@ typedef struct hf_mount_info {
     uint64_t number;     /* no other mount of this server ever has it */
     uint64_t parent;     /* the mount it lies in; 0: it is at "/" */
     const char *path;    /* where it was mounted; directories may have been renamed since */
-    const char *source;  /* the host's directory */
-    const char *type;    /* "direct" */
+    const char *source;  /* the host's directory, the server's with "dir"; or "ram" */
+    const char *type;    /* "direct"; "ram" or "dir": the server has the data, see server.h */
     unsigned long flags; /* MS_RDONLY, or 0 */
     hf_external external;
 } hf_mount_info;

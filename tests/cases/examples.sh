@@ -48,7 +48,9 @@ pool_is_right() { # mount
 
 mkdir "$work/pooled"
 expect 'the pool compiles' builds pool
-expect 'its workers do each task once, in a directory that they open' \
+expect "its workers do each task once, in the server's memory" pool_is_right ram:/
+expect 'and where that is not all there is' pool_is_right ram:/a/b,size=1M
+expect 'and in a directory that they open' \
     pool_is_right "direct:$work/pooled:/"
 expect_not 'what is no mount is refused' pool_is_right "ram:tmp"
 

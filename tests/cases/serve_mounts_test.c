@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static char folder[FOLDER_PATH_BYTES];
@@ -172,6 +173,154 @@ static void test_clients_mount_and_unmount_as_ever(void **state)
     assert_int_equal(hf_umount2(fs, "/", 0), -EBUSY);
 }
 
+/* ---- what the server has itself ---- */
+
+static mode_t mode_of(const char *path)
+{
+    struct stat attributes;
+    assert_int_equal(hf_stat(fs, path, &attributes), 0);
+    return attributes.st_mode;
+}
+
+/* As in its manual: nothing is at "/", so the server makes what the mount points need. */
+static void test_three_kinds_beside_each_other(void **state)
+{
+    struct statfs space;
+    hf_mount_info *mounts;
+    SERVE("ram:/tmp,size=1M,inodes=100", "ram:/a/b,ro,mode=0750", "direct:F/one:/src,ro");
+    attach();
+    assert_int_equal(hf_mounts(fs, &mounts), 4);
+    assert_string_equal(mounts[0].path, "/");
+    assert_string_equal(mounts[0].type, "ram");
+    assert_string_equal(mounts[0].source, "ram");
+    assert_int_equal(mounts[0].flags, MS_RDONLY);
+    assert_string_equal(mounts[1].path, "/tmp");
+    assert_string_equal(mounts[1].type, "ram");
+    assert_int_equal(mounts[1].flags, 0);
+    assert_string_equal(mounts[2].path, "/a/b");
+    assert_int_equal(mounts[2].flags, MS_RDONLY);
+    assert_string_equal(mounts[3].type, "direct");
+    free(mounts);
+
+    assert_int_equal(mode_of("/"), S_IFDIR | 0755);
+    assert_int_equal(mode_of("/tmp"), S_IFDIR | 01777);
+    assert_int_equal(mode_of("/a"), S_IFDIR | 0755);
+    assert_int_equal(mode_of("/a/b"), S_IFDIR | 0750);
+    make_file("/tmp/file");
+    assert_int_equal(mode_of("/a/../tmp/file"), S_IFREG | 0644);
+    assert_int_equal(mode_of("/src/point/deep/../../../tmp/file"), S_IFREG | 0644);
+    assert_int_equal(hf_open(fs, "/file", O_CREAT | O_WRONLY, 0644), -EROFS);
+    assert_int_equal(hf_mkdir(fs, "/a/b/directory", 0755), -EROFS);
+    assert_int_equal(hf_mkdir(fs, "/src/directory", 0755), -EROFS);
+    assert_int_equal(hf_statfs(fs, "/tmp", &space), 0);
+    assert_int_equal(space.f_blocks * (uint64_t)space.f_bsize, 1 << 20);
+    assert_int_equal(space.f_files, 100);
+    assert_int_equal(space.f_files - space.f_ffree, 2);
+}
+
+static void test_nothing_goes_from_mount_to_mount_but_what_is_copied(void **state)
+{
+    int fd, other;
+    SERVE("ram:/", "ram:/a", "ram:/b", "direct:F/one:/c");
+    attach();
+    make_file("/a/file");
+    make_file("/c/file");
+    assert_int_equal(hf_rename(fs, "/a/file", "/b/file"), -EXDEV);
+    assert_int_equal(hf_rename(fs, "/a/file", "/c/other"), -EXDEV);
+    assert_int_equal(hf_rename(fs, "/c/file", "/a/other"), -EXDEV);
+    assert_int_equal(hf_link(fs, "/a/file", "/b/file"), -EXDEV);
+    assert_int_equal(hf_link(fs, "/c/file", "/b/file"), -EXDEV);
+    fd = hf_open(fs, "/a/file", O_RDONLY, 0);
+    other = hf_open(fs, "/c/file", O_WRONLY, 0);
+    assert_true(fd >= 0 && other >= 0);
+    assert_int_equal(hf_copy_file_range(fs, fd, NULL, other, NULL, 1, 0), -EXDEV);
+    assert_int_equal(hf_close(fs, fd), 0);
+    assert_int_equal(hf_close(fs, other), 0);
+    assert_int_equal(hf_rename(fs, "/a", "/a2"), -EBUSY);
+    assert_int_equal(hf_rmdir(fs, "/b"), -EBUSY);
+}
+
+/* Up and down through backends: each directory knows the way by the mount that it was reached by. */
+static void test_a_working_directory_has_its_path_through_all_kinds(void **state)
+{
+    static const char *const paths[] = {
+        "/", "/in", "/in/one", "/in/one/point", "/in/one/point/x", "/in/one/point/x/y"};
+    char path[128];
+    SERVE("ram:/", "direct:F/one:/in/one", "ram:/in/one/point", "direct:F/two:/in/one/point/x");
+    attach();
+    assert_int_equal(hf_mkdir(fs, "/in/one/point/x/y", 0755), 0);
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        assert_int_equal(hf_chdir(fs, paths[i]), 0);
+        assert_int_equal(hf_getcwd(fs, path, sizeof path), strlen(paths[i]) + 1);
+        assert_string_equal(path, paths[i]);
+    }
+    for (size_t i = sizeof paths / sizeof paths[0] - 1; i > 0; i--) {
+        assert_int_equal(hf_chdir(fs, ".."), 0);
+        assert_true(hf_getcwd(fs, path, sizeof path) > 0);
+        assert_string_equal(path, paths[i - 1]);
+    }
+}
+
+static void test_clients_mount_on_what_is_served_and_below(void **state)
+{
+    hf_mount_info *mounts;
+    char source[128];
+    SERVE("ram:/tmp");
+    attach();
+    snprintf(source, sizeof source, "%s/three", folder);
+    assert_int_equal(hf_mkdir(fs, "/tmp/d", 0755), 0);
+    assert_int_equal(hf_mount(fs, source, "/tmp/d", "direct", 0, NULL), 0);
+    make_file("/tmp/d/file");
+    assert_true(is_on_host("/three/file"));
+    assert_int_equal(hf_mounts(fs, &mounts), 3);
+    assert_string_equal(mounts[1].type, "ram"); /* as the server had put it */
+    assert_string_equal(mounts[2].type, "direct");
+    assert_int_equal(mounts[2].parent, mounts[1].number);
+    free(mounts);
+    assert_int_equal(hf_rmdir(fs, "/tmp/d"), -EBUSY);
+    assert_int_equal(hf_umount2(fs, "/tmp/d", 0), 0);
+    assert_int_equal(hf_rmdir(fs, "/tmp/d"), 0);
+
+    int fd = hf_open(fs, "/tmp", O_RDONLY | O_DIRECTORY, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(hf_umount2(fs, "/tmp", 0), -EBUSY);
+    assert_int_equal(hf_close(fs, fd), 0);
+    assert_int_equal(hf_umount2(fs, "/tmp", 0), 0);
+    assert_int_equal(hf_open(fs, "/tmp/file", O_CREAT | O_WRONLY, 0644), -EROFS);
+}
+
+static void test_a_detached_served_mount_goes_on_for_who_is_there(void **state)
+{
+    char path[128];
+    SERVE("ram:/tmp");
+    attach();
+    int fd = hf_open(fs, "/tmp/file", O_CREAT | O_RDWR, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(hf_chdir(fs, "/tmp"), 0);
+    assert_int_equal(hf_umount2(fs, "/tmp", MNT_DETACH), 0);
+    assert_int_equal(hf_write(fs, fd, "x", 1), 1);
+    assert_int_equal(hf_getcwd(fs, path, sizeof path), -ENOENT);
+    assert_int_equal(mode_of("file"), S_IFREG | 0644);
+    assert_int_equal(hf_close(fs, fd), 0);
+    assert_int_equal(hf_chdir(fs, "/tmp"), 0);
+    assert_int_equal(hf_getcwd(fs, path, sizeof path), 5);
+}
+
+/* A client cannot name a directory of its own where the server has something. */
+static void test_a_served_root_is_no_directory_of_a_client(void **state)
+{
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    SERVE("ram:/");
+    assert_int_equal(hf_client_connect(address, NULL, &client), 0);
+    config.root = folder;
+    assert_int_equal(hf_fs_attach(client, &config, &fs), -EBUSY);
+    config.root = NULL;
+    config.external = HF_EXTERNAL_CHECK; /* nobody but the server changes it */
+    assert_int_equal(hf_fs_attach(client, &config, &fs), 0);
+    make_file("/file");
+    assert_int_equal(mode_of("/file"), S_IFREG | 0644);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -181,6 +330,12 @@ int main(void)
         CASE(test_a_read_only_mount_cannot_be_changed),
         CASE(test_the_root_that_a_client_names_is_the_one_there),
         CASE(test_clients_mount_and_unmount_as_ever),
+        CASE(test_three_kinds_beside_each_other),
+        CASE(test_nothing_goes_from_mount_to_mount_but_what_is_copied),
+        CASE(test_a_working_directory_has_its_path_through_all_kinds),
+        CASE(test_clients_mount_on_what_is_served_and_below),
+        CASE(test_a_detached_served_mount_goes_on_for_who_is_there),
+        CASE(test_a_served_root_is_no_directory_of_a_client),
     };
     return cmocka_run_group_tests_name("serve mounts", tests, NULL, NULL);
 }
