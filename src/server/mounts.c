@@ -299,6 +299,7 @@ static int open_source(const struct mounting *mounting, const hf_server_mount *m
     return check_overlap(mounting, made);
 }
 
+/* The source is open. */
 static int make_dir(const struct mounting *mounting, const hf_server_mount *mount,
                     struct made *made)
 {
@@ -307,16 +308,15 @@ static int make_dir(const struct mounting *mounting, const hf_server_mount *moun
         .inodes = mount->inodes != 0 ? mount->inodes : STORE_NO_LIMIT,
     };
     int result = dir_store_new(made->directory, &limits, &made->store);
+    if (result == -ENOSPC) {
+        return refuse(
+            mounting, result, "there is more in \"%s\" than size= and inodes= allow", made->source);
+    }
     if (result == 0) {
-        made->directory = -1;
+        made->directory = -1; /* the store's now */
         result = add_store(mounting, mount, made);
     }
-    return result < 0 ? refuse(mounting,
-                               result,
-                               "SOURCE \"%s\" cannot be served: %s",
-                               mount->source,
-                               strerror(-result))
-                      : 0;
+    return result < 0 ? refuse(mounting, result, "\"%s\": %s", made->source, strerror(-result)) : 0;
 }
 
 /* Those that say nothing: double ones, and those at the end. */

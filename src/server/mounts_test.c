@@ -240,6 +240,34 @@ static void test_mounts_lie_in_what_was_mounted_before(void **state)
     assert_true(is_same(table.mounts[4].point, table.mounts[2].root));
 }
 
+static void test_a_directory_is_served_with_what_is_in_it(void **state)
+{
+    struct store_usage usage;
+    char source[128];
+    add("ram:/");
+    add("dir:H/link:/data,ro");
+    add("ram:/data/b");
+    start();
+    snprintf(source, sizeof(source), "%s/a", host);
+    expect_mount(1, 1, "/data", source);
+    assert_int_equal(table.mounts[1].type, WIRE_MOUNT_SERVED);
+    assert_int_equal(table.mounts[1].flags, WIRE_MOUNT_READ_ONLY);
+    assert_int_equal(attributes_of(1, STORE_ROOT).mode, S_IFDIR | 0755);
+    assert_true(is_same(table.mounts[2].point, entry_of(1, STORE_ROOT, "b")));
+    store_get_usage(store_of(1), &usage);
+    assert_true(usage.pages > 0); /* what the host has */
+}
+
+static void test_a_directory_has_the_limits_that_were_given(void **state)
+{
+    struct store_usage usage;
+    add("dir:H/a:/,size=8M,inodes=50");
+    start();
+    store_get_usage(store_of(0), &usage);
+    assert_int_equal(usage.pages, (8 << 20) / STORE_PAGE_SIZE);
+    assert_int_equal(usage.inodes, 50);
+}
+
 /* hf_server_new() fails, and says why. */
 static void expect_refused(int error, const char *reason)
 {
@@ -280,6 +308,17 @@ static void test_what_cannot_be_mounted_is_explained(void **state)
     add("ram:/,inodes=1");
     add("ram:/a");
     expect_refused(-ENOSPC, "\"/a\" cannot be mounted on: No space left on device");
+    add("dir:H/a:/");
+    add("ram:/x");
+    expect_refused(-ENOENT, "\"/x\" cannot be mounted on: No such file or directory");
+    add("dir:H:/,inodes=2");
+    expect_refused(-ENOSPC, "than size= and inodes= allow");
+    add("dir:H/a:/a");
+    add("direct:H/a/b:/b");
+    expect_refused(-EBUSY, "mount at \"/b\": SOURCE \"");
+    add("direct:H:/a");
+    add("dir:H/a:/b");
+    expect_refused(-EBUSY, "overlaps that of the mount at \"/a\"; give a dir mount a directory of");
     for (int i = 0; i < MOUNTS_MAX; i++) {
         snprintf(text, sizeof(text), "ram:/%d", i);
         add(text);
@@ -321,6 +360,8 @@ int main(void)
         CASE(test_direct_mounts_are_called_as_clients_call_them),
         CASE(test_a_relative_source_is_made_absolute),
         CASE(test_mounts_lie_in_what_was_mounted_before),
+        CASE(test_a_directory_is_served_with_what_is_in_it),
+        CASE(test_a_directory_has_the_limits_that_were_given),
         CASE(test_what_cannot_be_mounted_is_explained),
         CASE(test_without_a_place_for_it_the_reason_is_logged),
     };
