@@ -90,7 +90,8 @@ static void hear_last_words(hf_client *client)
     client_lost(client, reason != 0 ? reason : -ECONNRESET);
 }
 
-void client_flush(hf_client *client)
+/* Hand the kernel what it takes. Return: false when it takes no more now. */
+static bool flush_some(hf_client *client)
 {
     if (client->out_error != 0) {
         client_lost(client, client->out_error);
@@ -104,11 +105,7 @@ void client_flush(hf_client *client)
             buffer_consume(&client->out, (size_t)sent);
             client->out_sent += (uint64_t)sent;
         } else if (errno == EAGAIN) {
-            if (!client->write_pending) {
-                client->write_pending = true;
-                client_wake(client);
-            }
-            return;
+            return false;
         } else if (errno == EPIPE || errno == ECONNRESET) {
             hear_last_words(client);
         } else if (errno != EINTR) {
@@ -116,18 +113,30 @@ void client_flush(hf_client *client)
         }
     }
     client->write_pending = false;
+    return true;
+}
+
+void client_flush(hf_client *client)
+{
+    if (!flush_some(client) && !client->write_pending) {
+        client->write_pending = true;
+        client_wake(client);
+    }
 }
 
 int client_flush_wait(hf_client *client, unsigned patience)
 {
     uint64_t goal = client->out_total;
-    client_flush(client);
+    bool room = flush_some(client);
     while (client->error == 0 && client->out_sent < goal && patience-- > 0) {
         struct pollfd item = {.fd = client->fd, .events = POLLOUT};
         pthread_mutex_unlock(&client->lock);
         (void)poll(&item, 1, 1000); /* another thread may flush first */
         pthread_mutex_lock(&client->lock);
-        client_flush(client);
+        room = flush_some(client);
+    }
+    if (!room) {
+        client_flush(client); /* what is left is the helper's */
     }
     /* What could not be queued is not in the goal. */
     return client->out_error == 0 && client->out_sent >= goal ? 0 : -ENOTCONN;

@@ -8,6 +8,9 @@
 #define PAGES_AHEAD 4096
 #define INODES_AHEAD 256
 
+/* As store.h says: in a block. */
+#define NUMBERS_GRANTED 64
+
 void client_store_open(hf_client *client, uint32_t number,
                        void (*failed)(struct client_store *, uint64_t, int),
                        struct client_store *store)
@@ -223,7 +226,7 @@ static int64_t take_reservation(void *context, const uint8_t *data, size_t size)
         kept && given.inodes > store->inodes_spent ? given.inodes - store->inodes_spent : 0;
     if (given.number != 0) {
         store->next_number = given.number;
-        store->number_end = given.number + 64;
+        store->number_end = given.number + NUMBERS_GRANTED;
     }
     return 0;
 }
@@ -275,6 +278,16 @@ int client_store_reserve(struct client_store *store, uint64_t pages, uint64_t in
     }
     pthread_mutex_unlock(&client->lock);
     return (int)result;
+}
+
+uint64_t client_store_number_end(struct client_store *store, uint64_t number)
+{
+    pthread_mutex_lock(&store->client->lock);
+    const uint64_t end = number < store->number_end && number + NUMBERS_GRANTED >= store->number_end
+                             ? store->number_end
+                             : number;
+    pthread_mutex_unlock(&store->client->lock);
+    return end;
 }
 
 /* Somebody needs what we do not. */

@@ -85,6 +85,9 @@ int client_store_send(struct client_store *store);
 int client_store_reserve(struct client_store *store, uint64_t pages, uint64_t inodes,
                          uint64_t *number);
 
+/* Where the numbers end that will be given next, if they go on behind @number; else @number. */
+uint64_t client_store_number_end(struct client_store *store, uint64_t number);
+
 /* It is open here once more, for WIRE_USE_x. The server is told with the next message. */
 int client_store_use(struct client_store *store, struct client_use *use, uint64_t inode,
                      uint8_t rights);

@@ -150,7 +150,7 @@ static int tell_to_make(struct making *making, const struct wire_attributes *dir
     return result;
 }
 
-/* Make it; @ahead: it will be written. Return: 0 with *out, a node with a reference. */
+/* Make it; @ahead: more like it may follow. Return: 0 with *out, a node with a reference. */
 static int make(struct making *making, bool ahead, struct sb_node **out)
 {
     struct sb *served = making->directory->served;
@@ -182,7 +182,7 @@ static int make(struct making *making, bool ahead, struct sb_node **out)
         result = remember_made(making, out);
     }
     if (result == 0 && ahead) {
-        client_ask_ahead((*out)->handle, HF_EXCLUSIVE);
+        sb_nurse(served, (*out)->number);
     }
     const int sent = client_store_send(&served->store);
     if (result == 0 && sent < 0) {

@@ -9,7 +9,7 @@
  * filesystem's own caches do: see fs/inode.h. What it says may be believed, and what the server
  * says may be kept, while this client holds the handle; without it the server is asked each time.
  *
- * Lock order: a node's mutex, nodes_mutex, the client's lock. Two nodes' mutexes are not held
+ * Lock order: a node's mutex or nursery_mutex, nodes_mutex, the client's lock. Two nodes' mutexes are not held
  * together. Under EXCLUSIVE nobody else is at a node, but for who wants its pages' memory.
  */
 #ifndef HF_MOUNTS_SERVED_PARTS_H
@@ -31,6 +31,9 @@
 #define SERVED_DIRECTORY_SIZE 40
 #define SERVED_ENTRY_SIZE 20
 #define SERVED_SHORT_TARGET 128
+
+/* Files that will be made next, which this client holds already. */
+#define SB_NURSERY 8
 
 /* Errors of what was told that wait to be reported. */
 #define SERVED_ERRORS_MAX 64
@@ -98,6 +101,9 @@ struct sb {
     struct list idle; /* without references, the longest so first */
     size_t idle_count;
     struct list with_pages;
+    pthread_mutex_t nursery_mutex;
+    struct sb_node *nursery[SB_NURSERY]; /* by number modulo that; references; see nursery.c */
+    uint64_t nursery_forks;
     size_t page_limit;
     _Atomic size_t page_bytes;
 
@@ -215,6 +221,13 @@ void sb_drop_pages(struct sb_node *node);
 
 /* Without any mutex: get the cached data below its limit. */
 void sb_trim_pages(struct sb *served);
+
+/* ---- nursery.c ---- */
+
+/* A file is made with this number: ask for the holds of those that come next. */
+void sb_nurse(struct sb *served, uint64_t number);
+
+void sb_empty_nursery(struct sb *served);
 
 /* ---- the operations of the backend ---- */
 

@@ -226,6 +226,7 @@ static void sb_destroy(struct backend *backend)
     struct sb *served = sb_of(backend);
     struct list *first;
     client_remove_fork_hook(served->client, &served->fork_hook);
+    sb_empty_nursery(served);
     while ((first = list_first(&served->idle)) != NULL) {
         struct sb_node *node = list_entry(first, struct sb_node, idle_link);
         take_out(node);
@@ -236,6 +237,7 @@ static void sb_destroy(struct backend *backend)
     client_store_close(&served->store);
     id_map_deinit(&served->nodes);
     pthread_mutex_destroy(&served->nodes_mutex);
+    pthread_mutex_destroy(&served->nursery_mutex);
     hf_client_unref(served->client);
     free(served->groups);
     free(served);
@@ -358,6 +360,7 @@ int served_backend_new(hf_client *client, uint32_t number, size_t page_bytes, st
     served->device = makedev(WIRE_STORE_MAJOR, number);
     served->page_limit = page_bytes;
     pthread_mutex_init(&served->nodes_mutex, NULL);
+    pthread_mutex_init(&served->nursery_mutex, NULL);
     list_init(&served->idle);
     list_init(&served->with_pages);
     client_store_open(client, number, note_error, &served->store);
