@@ -23,7 +23,12 @@
 
 static void send_to_peer(void *context, struct sync_peer *sync, const struct wire_message *message)
 {
-    peer_send(list_entry(sync, struct peer, sync), message);
+    struct hf_server *server = context;
+    if (sync == &server->served.taker) {
+        served_granted(server, message);
+    } else {
+        peer_send(list_entry(sync, struct peer, sync), message);
+    }
 }
 
 static void close_table(struct hf_server *server)

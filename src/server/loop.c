@@ -35,7 +35,7 @@ static void publish_stats(struct hf_server *server)
     struct hf_server_stats stats = {
         .clients = server->peer_count,
         .handles = counters->handles,
-        .holds = counters->holds - server->keeper.peer.hold_count,
+        .holds = counters->holds - server->keeper.peer.hold_count - server->served.taker.hold_count,
         .queued = counters->queued,
         .table_bytes = counters->bytes,
         .acquires = counters->acquires,

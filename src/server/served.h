@@ -17,10 +17,15 @@ struct hf_server;
 struct peer;
 struct served_store;
 struct served_client;
+struct served_turn;
 
 struct served {
     struct served_store **stores; /* the first has the number WIRE_STORE_FIRST */
     uint32_t count;
+    struct sync_peer taker; /* has the holds for SERVED operations */
+    struct id_map takings;  /* the inodes that it asks for or has */
+    struct list granted;    /* of these, those that it was granted or denied just now */
+    struct served_turn *turns;
     bool is_due;              /* operations that wait for space can be tried again */
     uint8_t *answer;          /* where answers are put together: room for the largest */
     uint64_t operations;      /* so far */
@@ -61,6 +66,9 @@ void served_peer_leave(struct peer *peer);
 /* Handle an OPERATION. Return: WIRE_REASON_NONE, or why @peer must be cut off. */
 enum wire_reason served_input(struct hf_server *server, struct peer *peer,
                               const struct wire_message *message);
+
+/* What the sync table says to the taker. */
+void served_granted(struct hf_server *server, const struct wire_message *message);
 
 /* Do what has become possible; after a batch of input. */
 void served_settle(struct hf_server *server);

@@ -106,7 +106,7 @@ static enum wire_reason fail(const struct work *work, int error)
     return WIRE_REASON_NONE;
 }
 
-static enum wire_reason finish(const struct work *work, int64_t result)
+enum wire_reason served_finish(const struct work *work, int64_t result)
 {
     if (work->seq != 0) {
         answer(work, result < 0 ? (int)-result : 0);
@@ -122,11 +122,11 @@ static enum wire_reason finish(const struct work *work, int64_t result)
 
 /* ---- its beginning ---- */
 
-static enum wire_reason run(struct work *work)
+enum wire_reason served_run(struct work *work)
 {
     const struct shape *shape = &shapes[work->op.code];
     if (shape->changes && (work->client->of->flags & WIRE_STORE_READ_ONLY) != 0) {
-        return finish(work, -EROFS);
+        return served_finish(work, -EROFS);
     }
     const enum wire_reason reason = served_check_held(work);
     if (reason != WIRE_REASON_NONE) {
@@ -140,7 +140,7 @@ static enum wire_reason run(struct work *work)
         work->is_last_try = true;
         result = shape->run(work);
     }
-    return finish(work, result);
+    return served_finish(work, result);
 }
 
 static struct timespec believed(struct timespec now)
@@ -151,6 +151,11 @@ static struct timespec believed(struct timespec now)
     const uint64_t ahead = (uint64_t)now.tv_sec - (uint64_t)ours.tv_sec;
     const bool is_near = ahead + MAX_CLOCK_DIFFERENCE_SECONDS <= 2 * MAX_CLOCK_DIFFERENCE_SECONDS;
     return is_near ? now : ours;
+}
+
+hf_mode served_taken_mode(const struct wire_message *message)
+{
+    return shapes[message->data[0]].taken_mode; /* it was decoded before */
 }
 
 /* What can be told from the operation alone. */
@@ -197,7 +202,8 @@ enum wire_reason served_begin(struct work *work, struct served_client *client,
         .drop_privileges = !permit_keeps_privileges(&work->who),
         .no_atime = (client->of->flags & WIRE_STORE_READ_ONLY) != 0,
     };
-    return run(work);
+    return (message->flags & WIRE_SERVED) != 0 && !work->is_taken ? served_take(work)
+                                                                  : served_run(work);
 }
 
 enum wire_reason served_input(struct hf_server *server, struct peer *peer,

@@ -90,6 +90,13 @@ static inline struct store_name served_name(const struct wire_name *name)
 enum wire_reason served_begin(struct work *work, struct served_client *client,
                               const struct wire_message *message);
 
+/* What can be done is, now, and answered; else it waits. */
+enum wire_reason served_run(struct work *work);
+/* It was done with this result. */
+enum wire_reason served_finish(const struct work *work, int64_t result);
+/* The mode that the server takes for a SERVED operation; INVALID: it cannot be one. */
+hf_mode served_taken_mode(const struct wire_message *message);
+
 /* ---- rules.c ---- */
 
 /* Does the client hold what it must? Return: WIRE_REASON_NONE, WIRE_REASON_NOT_HELD. */
@@ -172,8 +179,23 @@ int64_t served_return(struct work *work);
 /* Keep the operation; in no queue yet. NULL: no memory, or too much of this client's waits. */
 struct served_waiting *served_waiting_new(const struct work *work);
 void served_waiting_free(struct served_waiting *waiting);
-/* Do it now, and free it. */
-void served_waiting_run(struct served_waiting *waiting, bool is_taken, uint8_t answer_flags);
+/* What has become of it meanwhile. */
+enum served_event {
+    SERVED_SPACE,  /* others have been asked for space */
+    SERVED_TAKEN,  /* the server has the hold */
+    SERVED_DENIED, /* and cannot have it */
+};
+/* Go on with it, and free it. */
+void served_waiting_run(struct served_waiting *waiting, enum served_event event);
+
+/* ---- take.c ---- */
+
+/* Return: 0, -ENOMEM. */
+int served_open_taking(struct served *served);
+void served_close_taking(struct served *served);
+/* Do a SERVED operation, or have it wait for its hold. */
+enum wire_reason served_take(struct work *work);
+void served_settle_taken(struct hf_server *server);
 
 /* ---- space.c ---- */
 

@@ -160,7 +160,7 @@ static void retry(struct hf_server *server, struct served_store *of)
     struct list *first;
     while ((first = list_first(&of->space_queue)) != NULL &&
            list_entry(first, struct served_waiting, link)->was_asked) {
-        served_waiting_run(list_entry(first, struct served_waiting, link), false, 0);
+        served_waiting_run(list_entry(first, struct served_waiting, link), SERVED_SPACE);
     }
     if (first != NULL) {
         begin_round(server, of);

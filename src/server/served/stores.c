@@ -10,6 +10,8 @@
 void served_init(struct served *served)
 {
     *served = (struct served){.count = 0};
+    sync_peer_init(&served->taker);
+    list_init(&served->granted);
 }
 
 void served_open_loop(struct hf_server *server)
@@ -20,6 +22,7 @@ void served_open_loop(struct hf_server *server)
 
 void served_settle(struct hf_server *server)
 {
+    served_settle_taken(server);
     served_settle_space(server);
 }
 
@@ -32,6 +35,7 @@ void served_deinit(struct hf_server *server)
         of->store->ops->destroy(of->store);
         free(of);
     }
+    served_close_taking(served);
     free(served->stores);
     free(served->answer);
 }
@@ -52,7 +56,7 @@ int served_add(struct hf_server *server, struct store *store, bool read_only, ui
         served->stores = stores;
     }
     struct served_store *of = calloc(1, sizeof(*of));
-    if (served->answer == NULL || stores == NULL || of == NULL) {
+    if (served->answer == NULL || stores == NULL || of == NULL || served_open_taking(served) != 0) {
         free(of);
         return -ENOMEM;
     }

@@ -7,7 +7,7 @@
  */
 #include "server/served/parts.h"
 
-#include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,20 +45,24 @@ void served_waiting_free(struct served_waiting *waiting)
     free(waiting);
 }
 
-void served_waiting_run(struct served_waiting *waiting, bool is_taken, uint8_t answer_flags)
+void served_waiting_run(struct served_waiting *waiting, enum served_event event)
 {
     struct peer *peer = waiting->client->peer;
     struct work work = {
         .is_last_try = waiting->was_asked,
-        .is_taken = is_taken,
-        .flags = answer_flags,
+        .is_taken = event == SERVED_TAKEN,
         .done = waiting->done,
     };
-    if (!peer->ended) {
-        const enum wire_reason reason = served_begin(&work, waiting->client, &waiting->message);
-        if (reason != WIRE_REASON_NONE) {
-            peer_cut_off(peer, reason);
-        }
+    enum wire_reason reason = WIRE_REASON_NONE;
+    if (event == SERVED_DENIED) {
+        work.peer = peer;
+        work.seq = waiting->message.seq;
+        reason = served_finish(&work, -ENOBUFS);
+    } else if (!peer->ended) {
+        reason = served_begin(&work, waiting->client, &waiting->message);
+    }
+    if (reason != WIRE_REASON_NONE) {
+        peer_cut_off(peer, reason);
     }
     served_waiting_free(waiting);
 }
