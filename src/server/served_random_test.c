@@ -107,7 +107,6 @@ static bool is_waited_for(size_t i)
 static void learn(const struct wire_message *answer)
 {
     struct wire_attributes attributes;
-    struct wire_reservation reservation;
     if (wire_get_attributes(answer->data, answer->data_size, &attributes) == answer->data_size &&
         index_of((hf_id){.object = attributes.number}) == KNOWN) {
         const size_t i = 1 + random_below(KNOWN - 1);
@@ -116,7 +115,6 @@ static void learn(const struct wire_message *answer)
             known[i] = attributes.number;
         }
     }
-    (void)reservation;
 }
 
 static void take_message(struct player *player, const struct wire_message *message)
