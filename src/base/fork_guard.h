@@ -1,10 +1,11 @@
 /*
- * What a child of fork() must not keep: the descriptors of the parent's servers. While a copy of
- * them is open somewhere, the clients of a dead server see no end of their connections.
+ * What a child of fork() must not keep: the descriptors of the parent's servers and of their stores.
+ * While a copy of them is open somewhere, the clients of a dead server see no end of their
+ * connections, and what a store has removed keeps its space.
  *
- * One lock guards the tables of all servers, and fork() takes it too. Whoever makes or closes a
- * descriptor of a server does it under the lock, so that no child is made in between. Nothing
- * blocks and nothing is called back under it.
+ * One lock guards the tables of all servers and stores, and fork() takes it too. Whoever makes or
+ * closes such a descriptor does it under the lock, so that no child is made in between. Nothing is
+ * called back under it, and nothing waits, but for the host to open a file.
  */
 #ifndef HF_BASE_FORK_GUARD_H
 #define HF_BASE_FORK_GUARD_H

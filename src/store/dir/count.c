@@ -33,14 +33,14 @@ static int enter(struct counting *counting, int fd)
     const int result = level == NULL ? -ENOMEM : dir_stat_descriptor(fd, &status);
     if (result < 0) {
         free(level);
-        close(fd);
+        fork_guard_close(&counting->dir->guard, fd);
         return result;
     }
     level->above = counting->level;
     level->host = status.stx_ino;
     counting->level = level;
     if (counting->fd >= 0) {
-        close(counting->fd);
+        fork_guard_close(&counting->dir->guard, counting->fd);
     }
     counting->fd = fd;
     return 0;
@@ -62,11 +62,15 @@ static int leave(struct counting *counting)
     if (counting->level == NULL) {
         return 0;
     }
-    const int fd = openat(counting->fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct fork_guard *const guard = &counting->dir->guard;
+    fork_guard_lock();
+    const int fd =
+        fork_guard_keep(guard, openat(counting->fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    fork_guard_unlock();
     if (fd < 0) {
-        return -errno;
+        return fd;
     }
-    close(counting->fd);
+    fork_guard_close(&counting->dir->guard, counting->fd);
     counting->fd = fd;
     const int result = dir_stat_descriptor(fd, &status);
     return result == 0 && status.stx_ino != counting->level->host ? -ESTALE : result;
@@ -149,7 +153,7 @@ static int count_entries(struct counting *counting)
     }
     DIR *stream = fdopendir(fd);
     if (stream == NULL) {
-        close(fd);
+        fork_guard_close(&counting->dir->guard, fd);
         return -ENOMEM;
     }
     int result = 0;
@@ -158,7 +162,7 @@ static int count_entries(struct counting *counting)
             result = count_entry(counting, entry->d_name);
         }
     }
-    closedir(stream);
+    dir_close_stream(counting->dir, stream);
     return result;
 }
 
@@ -210,7 +214,7 @@ int dir_count_tree(struct dir_store *dir, uint64_t *pages, uint64_t *inodes)
         drop_level(&counting);
     }
     if (counting.fd >= 0) {
-        close(counting.fd);
+        fork_guard_close(&dir->guard, counting.fd);
     }
     struct id_map_node *node = id_map_next(&counting.seen, NULL);
     while (node != NULL) {

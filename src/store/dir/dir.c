@@ -112,7 +112,7 @@ static int sync_directory(struct dir_store *dir, struct dir_inode *directory)
         return fd;
     }
     const int result = fsync(fd) < 0 ? -errno : 0;
-    close(fd);
+    fork_guard_close(&dir->guard, fd);
     if (result == 0) {
         directory->synced_in = dir->operation;
     }
@@ -144,7 +144,7 @@ static int sync_all(struct dir_store *dir)
         return fd;
     }
     const int result = syncfs(fd) < 0 ? -errno : 0;
-    close(fd);
+    fork_guard_close(&dir->guard, fd);
     if (result == 0) {
         dir->synced = dir->operation;
     }
@@ -216,7 +216,7 @@ static void free_inodes(struct dir_store *dir)
         node = id_map_next(&dir->inodes, node);
         dir_drop_index(inode);
         if (inode->fd >= 0) {
-            close(inode->fd);
+            fork_guard_close(&dir->guard, inode->fd);
         }
         id_map_remove(&dir->inodes, &inode->by_number);
         free(inode);
@@ -230,6 +230,7 @@ static void free_store(struct dir_store *dir)
     id_map_deinit(&dir->names);
     id_map_deinit(&dir->hosts);
     id_map_deinit(&dir->inodes);
+    fork_guard_deinit(&dir->guard);
     free(dir);
 }
 
@@ -342,7 +343,12 @@ int dir_store_new(int directory, const struct store_limits *limits, struct store
     dir->max_open = choose_max_open();
     dir->limits_pages = limits->bytes != STORE_NO_LIMIT;
     dir->limits_inodes = limits->inodes != STORE_NO_LIMIT;
-    int result = -ENOMEM;
+    int result = fork_guard_init(&dir->guard);
+    if (result < 0) {
+        free(dir);
+        return result;
+    }
+    result = -ENOMEM;
     if (getrandom(dir->hash_key, sizeof(dir->hash_key), 0) != sizeof(dir->hash_key) ||
         id_map_init(&dir->inodes) < 0) {
         goto fail_inodes;
@@ -353,6 +359,13 @@ int dir_store_new(int directory, const struct store_limits *limits, struct store
     if (id_map_init(&dir->names) < 0) {
         goto fail_names;
     }
+    fork_guard_lock();
+    result = fork_guard_adopt(&dir->guard, directory);
+    fork_guard_unlock();
+    if (result < 0) {
+        free_store(dir);
+        return result;
+    }
     result = make_root(dir, directory);
     if (result == 0) {
         result = count_used(dir);
@@ -361,6 +374,9 @@ int dir_store_new(int directory, const struct store_limits *limits, struct store
         if (dir->root != NULL) {
             dir->root->fd = -1; /* it stays the caller's */
         }
+        fork_guard_lock();
+        fork_guard_forget(&dir->guard, directory);
+        fork_guard_unlock();
         free_store(dir);
         return result;
     }
@@ -372,6 +388,7 @@ fail_names:
 fail_hosts:
     id_map_deinit(&dir->inodes);
 fail_inodes:
+    fork_guard_deinit(&dir->guard);
     free(dir);
     return result;
 }

@@ -17,10 +17,12 @@
 #ifndef HF_STORE_DIR_DIR_H
 #define HF_STORE_DIR_DIR_H
 
+#include "base/fork_guard.h"
 #include "base/id_map.h"
 #include "store/parts.h"
 #include "base/radix.h"
 
+#include <dirent.h>
 #include <sys/stat.h>
 
 /* At most so many descriptors are kept of what has a name; less where RLIMIT_NOFILE is low. */
@@ -28,9 +30,10 @@
 
 struct dir_store {
     struct store store;
-    struct id_map inodes; /* space 0, by number */
-    struct id_map hosts;  /* space 0, by the host's inode number */
-    struct id_map names;  /* space: the directory's number; object: the hash of the name */
+    struct fork_guard guard; /* of all its descriptors */
+    struct id_map inodes;    /* space 0, by number */
+    struct id_map hosts;     /* space 0, by the host's inode number */
+    struct id_map names;     /* space: the directory's number; object: the hash of the name */
     uint64_t hash_key[2];
     struct dir_inode *root;
     uint32_t device[2];  /* of the host: major, minor */
@@ -161,6 +164,8 @@ int dir_pin(struct dir_store *dir, struct dir_inode *inode);
 int dir_open_at(struct dir_store *dir, int directory, const char *name, uint64_t flags);
 /* A descriptor to read or sync what is in a directory; the caller's. */
 int dir_open_entries(struct dir_store *dir, struct dir_inode *directory);
+/* What was made a stream. */
+void dir_close_stream(struct dir_store *dir, DIR *stream);
 /* It has this descriptor from now on. */
 void dir_keep(struct dir_store *dir, struct dir_inode *inode, int fd, enum dir_access access);
 void dir_close(struct dir_store *dir, struct dir_inode *inode);

@@ -21,7 +21,7 @@ static int open_stream(struct dir_store *dir, struct dir_inode *directory, DIR *
     }
     *out = fdopendir(fd);
     if (*out == NULL) {
-        close(fd);
+        fork_guard_close(&dir->guard, fd);
         return -ENOMEM;
     }
     return 0;
@@ -55,7 +55,7 @@ void dir_count_entries(struct dir_store *dir, struct dir_inode *directory)
     while (next_entry(stream, &error) != NULL) {
         directory->entry_count++;
     }
-    closedir(stream);
+    dir_close_stream(dir, stream);
     directory->is_counted = error == 0;
 }
 
@@ -124,7 +124,7 @@ static int make_index(struct dir_store *dir, struct dir_inode *directory)
         rewinddir(stream);
         result = index_entries(dir, directory, stream);
     }
-    closedir(stream);
+    dir_close_stream(dir, stream);
     return result;
 }
 

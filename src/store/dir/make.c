@@ -168,7 +168,7 @@ static int prepare(struct making *making)
 static void undo(struct making *making)
 {
     if (making->fd >= 0) {
-        close(making->fd);
+        fork_guard_close(&making->dir->guard, making->fd);
     }
     dir_settle_pages(making->dir, making->call, making->pages, 0);
     dir_uncharge_inodes(making->dir, making->call, making->inodes);

@@ -36,7 +36,7 @@ void dir_close(struct dir_store *dir, struct dir_inode *inode)
         list_remove(&inode->open);
         dir->open_count--;
     }
-    close(inode->fd);
+    fork_guard_close(&dir->guard, inode->fd);
     inode->fd = -1;
 }
 
@@ -72,7 +72,7 @@ void dir_is_named(struct dir_store *dir, struct dir_inode *inode, bool named)
 void dir_keep(struct dir_store *dir, struct dir_inode *inode, int fd, enum dir_access access)
 {
     if (inode->fd >= 0) {
-        close(inode->fd);
+        fork_guard_close(&dir->guard, inode->fd);
         inode->fd = fd;
         inode->access = access;
         return;
@@ -88,11 +88,14 @@ void dir_keep(struct dir_store *dir, struct dir_inode *inode, int fd, enum dir_a
 
 static int open_path(struct dir_store *dir, const char *path, int flags)
 {
-    int fd = open(path, flags);
-    while (fd < 0 && (errno == EMFILE || errno == ENFILE) && close_one(dir)) {
-        fd = open(path, flags);
+    for (;;) {
+        fork_guard_lock();
+        const int fd = fork_guard_keep(&dir->guard, open(path, flags));
+        fork_guard_unlock();
+        if ((fd != -EMFILE && fd != -ENFILE) || !close_one(dir)) {
+            return fd;
+        }
     }
-    return fd < 0 ? -errno : fd;
 }
 
 int dir_open_at(struct dir_store *dir, int directory, const char *name, uint64_t flags)
@@ -102,16 +105,24 @@ int dir_open_at(struct dir_store *dir, int directory, const char *name, uint64_t
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
     };
     for (;;) {
-        const long fd = syscall(SYS_openat2, directory, name, &how, sizeof(how));
-        if (fd >= 0) {
-            return (int)fd;
-        }
-        if (errno == EPERM && (how.flags & O_NOATIME) != 0) {
+        fork_guard_lock();
+        const int fd = fork_guard_keep(
+            &dir->guard, (int)syscall(SYS_openat2, directory, name, &how, sizeof(how)));
+        fork_guard_unlock();
+        if (fd == -EPERM && (how.flags & O_NOATIME) != 0) {
             how.flags &= ~(uint64_t)O_NOATIME; /* somebody else's file: the host moves the time */
-        } else if ((errno != EMFILE && errno != ENFILE) || !close_one(dir)) {
-            return -errno;
+        } else if ((fd != -EMFILE && fd != -ENFILE) || !close_one(dir)) {
+            return fd;
         }
     }
+}
+
+void dir_close_stream(struct dir_store *dir, DIR *stream)
+{
+    fork_guard_lock();
+    fork_guard_forget(&dir->guard, dirfd(stream));
+    closedir(stream);
+    fork_guard_unlock();
 }
 
 /* O_NONBLOCK: whoever put a pipe in a file's place shall not make us wait. */
@@ -162,7 +173,7 @@ static int open_name(struct dir_store *dir, int directory, const struct dir_name
     }
     const int result = dir_stat_descriptor(fd, &status);
     if (result < 0 || !dir_is_host(inode, &status)) {
-        close(fd);
+        fork_guard_close(&dir->guard, fd);
         return result < 0 ? result : -ESTALE;
     }
     dir_keep(dir, inode, fd, access);

@@ -151,13 +151,13 @@ uint64_t dir_pages_at(struct dir_store *dir, int directory, const char *name,
         fd = dir_open_at(dir, directory, name, O_PATH);
         if (S_ISREG(status->stx_mode) && fd >= 0) {
             const uint64_t pages = dir_pages_of(-1, status) + dir_xattr_pages(fd);
-            close(fd);
+            fork_guard_close(&dir->guard, fd);
             return pages;
         }
     }
     const uint64_t pages = dir_pages_of(fd, status);
     if (fd >= 0) {
-        close(fd);
+        fork_guard_close(&dir->guard, fd);
     }
     return pages;
 }
