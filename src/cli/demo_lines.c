@@ -51,7 +51,7 @@ static uint64_t count_messages(const struct lines_demo *demo)
     hf_server_stats stats;
     hf_server_get_stats(demo->stage.server, &stats);
     return stats.acquires + stats.releases + stats.cancels + stats.grants + stats.denials +
-           stats.recalls;
+           stats.recalls + stats.operations;
 }
 
 static void print_intro(const struct lines_demo *demo)

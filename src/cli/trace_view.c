@@ -28,7 +28,7 @@ struct message {
     uint64_t times; /* the same one after the other: one arrow stands for all */
     hf_mode mode;
     bool to_server;
-    char kind[9];
+    char kind[10];
     char remark[31];
 };
 
@@ -135,7 +135,7 @@ static bool keep_message(struct trace_view *view, const hf_trace_event *event)
         .mode = event->mode,
         .to_server = event->to_server != 0,
     };
-    snprintf(message->kind, sizeof(message->kind), "%.8s", event->message);
+    snprintf(message->kind, sizeof(message->kind), "%.9s", event->message);
     snprintf(message->remark, sizeof(message->remark), "%.30s", event->remark);
     return true;
 }
@@ -264,6 +264,10 @@ static const char *mode_name(hf_mode mode)
 
 static void handle_name(const struct trace_view *view, hf_id id, char out[NAME_SIZE])
 {
+    if (id.space == 0 && id.object == 0) {
+        out[0] = '\0';
+        return;
+    }
     const uint64_t kind =
         (id.space & HF_SPACE_RESERVED) != 0 ? (id.space >> KIND_SHIFT) & KIND_MASK : 0;
     if (kind == KIND_OPEN_FILE) {

@@ -316,7 +316,12 @@ static int make_dir(const struct mounting *mounting, const hf_server_mount *moun
         made->directory = -1; /* the store's now */
         result = add_store(mounting, mount, made);
     }
-    return result < 0 ? refuse(mounting, result, "\"%s\": %s", made->source, strerror(-result)) : 0;
+    return result < 0 ? refuse(mounting,
+                               result,
+                               "SOURCE \"%s\" cannot be served: %s",
+                               mount->source,
+                               strerror(-result))
+                      : 0;
 }
 
 /* Those that say nothing: double ones, and those at the end. */

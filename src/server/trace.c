@@ -45,6 +45,18 @@ static const char *remark_to_client(const struct wire_message *message, char *ro
     return owner_died ? "owner died" : "";
 }
 
+/* The handle that it is about; of an operation that of its inode. */
+static hf_id id_of(const struct wire_message *message)
+{
+    struct wire_operation operation;
+    if (message->kind != WIRE_OPERATION ||
+        !wire_operation_decode(message->data, message->data_size, &operation) ||
+        operation.inode == 0) {
+        return message->id;
+    }
+    return wire_store_id(message->store, operation.inode);
+}
+
 void server_trace(const struct hf_server *server, const struct peer *peer,
                   const struct wire_message *message, enum wire_direction direction)
 {
@@ -60,7 +72,7 @@ void server_trace(const struct hf_server *server, const struct peer *peer,
         .client_name = peer->name,
         .to_server = direction == TO_SERVER,
         .message = wire_kind_name(message->kind),
-        .id = message->id,
+        .id = id_of(message),
         .mode = (hf_mode)message->mode,
         .grant = message->grant,
         .value_size = has_value ? message->data_size : 0,

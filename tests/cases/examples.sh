@@ -46,10 +46,11 @@ pool_is_right() { # mount
     [ "$(timeout 30 "$work/pool" "$1")" = '60 tasks, 3245 primes' ]
 }
 
-mkdir "$work/pooled"
+mkdir "$work/pooled" "$work/served"
 expect 'the pool compiles' builds pool
 expect "its workers do each task once, in the server's memory" pool_is_right ram:/
 expect 'and where that is not all there is' pool_is_right ram:/a/b,size=1M
+expect 'and in a directory that the server has' pool_is_right "dir:$work/served:/"
 expect 'and in a directory that they open' \
     pool_is_right "direct:$work/pooled:/"
 expect_not 'what is no mount is refused' pool_is_right "ram:tmp"

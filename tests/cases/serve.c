@@ -132,6 +132,19 @@ static void test_paths_that_cannot_be_served(void **state)
     assert_int_equal(unlink(PATH), 0);
 }
 
+static void test_mounts_that_cannot_be_made(void **state)
+{
+    struct program program;
+    const char *const arguments[] = {
+        holdfast, "serve", "--listen", address, "--mount", "direct:/nonexistent:/src", NULL};
+    assert_int_equal(program_run(&program, arguments), 1);
+    assert_string_equal(program.output, "");
+    assert_string_equal(program.errors,
+                        "holdfast serve: mount at \"/src\": SOURCE \"/nonexistent\": No such file "
+                        "or directory; it must be a directory that is there\n");
+    assert_int_equal(access(PATH, F_OK), -1);
+}
+
 static void expect_usage(const char *const *arguments, const char *complaint)
 {
     struct program program;
@@ -307,6 +320,7 @@ int main(void)
         TEST(test_a_stale_socket_is_replaced),
         TEST(test_a_live_server_is_left_alone),
         TEST(test_paths_that_cannot_be_served),
+        TEST(test_mounts_that_cannot_be_made),
         TEST(test_wrong_command_lines),
         TEST(test_help_and_version),
         TEST(test_a_limit_from_the_command_line),

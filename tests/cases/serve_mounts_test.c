@@ -306,6 +306,57 @@ static void test_a_detached_served_mount_goes_on_for_who_is_there(void **state)
     assert_int_equal(hf_getcwd(fs, path, sizeof path), 5);
 }
 
+static void write_file(const char *path, const char *text)
+{
+    int fd = hf_open(fs, path, O_CREAT | O_EXCL | O_WRONLY, 0640);
+    assert_true(fd >= 0);
+    assert_int_equal(hf_write(fs, fd, text, strlen(text)), strlen(text));
+    assert_int_equal(hf_fsync(fs, fd), 0); /* until then it may be on its way */
+    assert_int_equal(hf_close(fs, fd), 0);
+}
+
+static void expect_host_file(const char *name, const char *text)
+{
+    char path[128];
+    char found[32] = "";
+    snprintf(path, sizeof path, "%s%s", folder, name);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    assert_non_null(fgets(found, sizeof found, file));
+    assert_string_equal(found, text);
+    fclose(file);
+}
+
+/* The directory has what is in the mount, so another server goes on with it. */
+static void test_a_directory_of_the_server_is_there_again(void **state)
+{
+    hf_mount_info *mounts;
+    char source[128];
+    SERVE("dir:F/one:/data", "ram:/data/point/deep");
+    attach();
+    snprintf(source, sizeof source, "%s/one", folder);
+    assert_int_equal(hf_mounts(fs, &mounts), 3);
+    assert_string_equal(mounts[1].type, "dir");
+    assert_string_equal(mounts[1].source, source);
+    assert_int_equal(mounts[2].parent, mounts[1].number);
+    free(mounts);
+    write_file("/data/point/file", "kept");
+    write_file("/data/point/deep/file", "not kept");
+    expect_host_file("/one/point/file", "kept");
+    assert_false(is_on_host("/one/point/deep/file"));
+
+    fs = hf_fs_detach(fs);
+    client = hf_client_unref(client);
+    kill(server.pid, SIGKILL);
+    assert_int_equal(program_wait(&server), -SIGKILL);
+    SERVE("dir:F/one:/,ro");
+    attach();
+    assert_int_equal(mode_of("/point/file"), S_IFREG | 0640);
+    assert_int_equal(mode_of("/point/deep"), S_IFDIR | 0755);
+    assert_int_equal(hf_open(fs, "/point/file", O_WRONLY, 0), -EROFS);
+    assert_int_equal(hf_unlink(fs, "/point/file"), -EROFS);
+}
+
 /* A client cannot name a directory of its own where the server has something. */
 static void test_a_served_root_is_no_directory_of_a_client(void **state)
 {
@@ -335,6 +386,7 @@ int main(void)
         CASE(test_a_working_directory_has_its_path_through_all_kinds),
         CASE(test_clients_mount_on_what_is_served_and_below),
         CASE(test_a_detached_served_mount_goes_on_for_who_is_there),
+        CASE(test_a_directory_of_the_server_is_there_again),
         CASE(test_a_served_root_is_no_directory_of_a_client),
     };
     return cmocka_run_group_tests_name("serve mounts", tests, NULL, NULL);
