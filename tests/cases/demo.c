@@ -111,11 +111,12 @@ static void test_each_demo_ends_well_and_leaves_nothing(void **state)
         "append --clients 8 --input /dev/null",
         "all --mount direct --clients 3 --lines 500",
         "shared-handle --mount direct --clients 4 --lines 500 --kill=5",
-        "simple --mount ram",
-        "simple --mount dir",
-        "append --mount ram --clients 3 --lines 500",
+        "all --mount ram --clients 3 --lines 500",
+        "all --mount dir --clients 3 --lines 500",
         "append --mount dir --clients 4 --lines 500 --kill=5",
         "append --mount ram:/x/y,size=64M --clients 4 --lines 500 --kill=5",
+        "shared-handle --mount ram --clients 4 --lines 500 --kill=5",
+        "shared-handle --mount dir --clients 4 --lines 500 --kill=5",
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         struct program program;
