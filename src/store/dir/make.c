@@ -251,6 +251,9 @@ int dir_make_unnamed(struct store *store, const struct store_call *call, uint64_
     if (result < 0) {
         return result;
     }
+    if (making.parent->is_removed) {
+        making.directory = dir->root->fd; /* some hosts make nothing more there */
+    }
     struct dir_inode *inode = dir_new_inode();
     result = inode == NULL ? -ENOMEM : make_file(&making, linkable);
     if (result < 0) {

@@ -1,5 +1,5 @@
 /* What both sides have, compared. */
-#include "store/differential.h"
+#include "cases/store_differential.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* Operations on what is in files, on both sides. */
-#include "store/differential.h"
+#include "cases/store_differential.h"
 
 #include <fcntl.h>
 #include <sys/xattr.h>

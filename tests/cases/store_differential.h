@@ -1,6 +1,6 @@
 /* What the parts of the differential test share. */
-#ifndef HF_STORE_DIFFERENTIAL_H
-#define HF_STORE_DIFFERENTIAL_H
+#ifndef HF_TESTS_CASES_STORE_DIFFERENTIAL_H
+#define HF_TESTS_CASES_STORE_DIFFERENTIAL_H
 
 #include "lib/stores.h"
 

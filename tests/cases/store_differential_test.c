@@ -3,7 +3,7 @@
  * listings, contents and free space. The tmpfs is mounted small for it, in a mount namespace of its
  * own, where that is allowed; else it is a directory in /dev/shm, and neither side has limits.
  */
-#include "store/differential.h"
+#include "cases/store_differential.h"
 
 #include <fcntl.h>
 #include <sched.h>
