@@ -6,6 +6,7 @@
 #include "client/client.h"
 #include "lib/test.h"
 #include "wire/mounts.h"
+#include "wire/operations.h"
 
 #include <errno.h>
 #include <string.h>
@@ -107,6 +108,13 @@ static void act_publish_garbage(struct fs_world *here, void *argument)
     strange.mounts[1].source = "/missing";
     publish(hostile, bytes, wire_mounts_encode(&strange, bytes));
     CHECK_EQUAL(look(here->fs, "/m/file"), -ENOENT);
+    strange = table;
+    strange.mounts[1].type = WIRE_MOUNT_SERVED; /* a store that is not there */
+    strange.mounts[1].root = wire_store_id(WIRE_STORE_LAST, 1);
+    strange.mounts[1].source = WIRE_MOUNT_RAM;
+    publish(hostile, bytes, wire_mounts_encode(&strange, bytes));
+    CHECK_EQUAL(look(here->fs, "/m/file"), -ENODEV);
+    CHECK_EQUAL(look(here->fs, "/"), 0);
     strange = table;
     strange.mounts[0].number = 2;
     strange.mounts[1].number = 1;

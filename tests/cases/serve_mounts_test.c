@@ -5,10 +5,12 @@
 #include "lib/process.h"
 #include "lib/test.h"
 
+#include <holdfast/export.h>
 #include <holdfast/mount.h>
 
 #include <errno.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,6 +263,73 @@ static void test_a_working_directory_has_its_path_through_all_kinds(void **state
     }
 }
 
+#define ROUNDS 1500
+
+/* A client of its own, which does one thing in turn. */
+struct busy {
+    pthread_t thread;
+    const char *where; /* where it is, and asks for its path; or NULL: it renames */
+    const char *from;
+    const char *to;
+};
+
+static void *be_busy(void *argument)
+{
+    const struct busy *busy = argument;
+    const hf_fs_config config = HF_FS_CONFIG_INIT;
+    char path[128];
+    hf_client *own;
+    hf_fs *own_fs;
+    assert_int_equal(hf_client_connect(address, NULL, &own), 0);
+    assert_int_equal(hf_fs_attach(own, &config, &own_fs), 0);
+    if (busy->where != NULL) {
+        assert_int_equal(hf_chdir(own_fs, busy->where), 0);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        if (busy->where != NULL) {
+            assert_true(hf_getcwd(own_fs, path, sizeof path) > 0);
+            assert_string_equal(path, busy->where);
+        } else {
+            assert_int_equal(hf_rename(own_fs, busy->from, busy->to), 0);
+            assert_int_equal(hf_rename(own_fs, busy->to, busy->from), 0);
+        }
+    }
+    hf_fs_detach(own_fs);
+    hf_client_unref(own);
+    return NULL;
+}
+
+/* Two are where the same two backends lie in each other the one way and the other, and others rename
+ * directories in both: nobody waits for ever. */
+static void test_paths_through_two_backends_and_renames_in_both(void **state)
+{
+    struct busy busy[] = {
+        {.where = "/d/point/x"},       /* in the store, in the host's directory */
+        {.where = "/d/point/t/point"}, /* in the host's directory, in the store */
+        {.from = "/d/point/r1/x", .to = "/d/point/r2/x"},
+        {.from = "/d/r1/x", .to = "/d/r2/x"},
+    };
+    SERVE("ram:/", "direct:F/one:/d", "ram:/d/point", "direct:F/two:/d/point/t");
+    attach();
+    static const char *const made[] = {"/d/point/x",
+                                       "/d/point/t/point",
+                                       "/d/point/r1",
+                                       "/d/point/r2",
+                                       "/d/point/r1/x",
+                                       "/d/r1",
+                                       "/d/r2",
+                                       "/d/r1/x"};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+        assert_int_equal(hf_mkdir(fs, made[i], 0755), 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(pthread_create(&busy[i].thread, NULL, be_busy, &busy[i]), 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(busy[i].thread, NULL), 0);
+    }
+}
+
 static void test_clients_mount_on_what_is_served_and_below(void **state)
 {
     hf_mount_info *mounts;
@@ -327,6 +396,36 @@ static void expect_host_file(const char *name, const char *text)
     fclose(file);
 }
 
+/* Open files go to clients that never walked there, and cannot any more. */
+static void test_an_open_file_goes_to_another_client(void **state)
+{
+    const hf_fs_config config = HF_FS_CONFIG_INIT;
+    char bytes[256];
+    char text[8] = "";
+    hf_client *other;
+    hf_fs *others;
+    SERVE("direct:F/one:/", "ram:/point");
+    attach();
+    int fd = hf_open(fs, "/point/file", O_CREAT | O_RDWR, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(hf_write(fs, fd, "text", 4), 4);
+    const ssize_t size = hf_export_file(fs, fd, bytes, sizeof bytes);
+    assert_true(size > 0);
+    assert_int_equal(hf_close(fs, fd), 0);
+    assert_int_equal(hf_umount2(fs, "/point", MNT_DETACH), 0);
+
+    assert_int_equal(hf_client_connect(address, NULL, &other), 0);
+    assert_int_equal(hf_fs_attach(other, &config, &others), 0);
+    fd = hf_import_file(others, bytes, (size_t)size, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(hf_lseek(others, fd, 0, SEEK_CUR), 4);
+    assert_int_equal(hf_pread(others, fd, text, sizeof text, 0), 4);
+    assert_string_equal(text, "text");
+    assert_int_equal(hf_close(others, fd), 0);
+    hf_fs_detach(others);
+    hf_client_unref(other);
+}
+
 /* The directory has what is in the mount, so another server goes on with it. */
 static void test_a_directory_of_the_server_is_there_again(void **state)
 {
@@ -384,8 +483,10 @@ int main(void)
         CASE(test_three_kinds_beside_each_other),
         CASE(test_nothing_goes_from_mount_to_mount_but_what_is_copied),
         CASE(test_a_working_directory_has_its_path_through_all_kinds),
+        CASE(test_paths_through_two_backends_and_renames_in_both),
         CASE(test_clients_mount_on_what_is_served_and_below),
         CASE(test_a_detached_served_mount_goes_on_for_who_is_there),
+        CASE(test_an_open_file_goes_to_another_client),
         CASE(test_a_directory_of_the_server_is_there_again),
         CASE(test_a_served_root_is_no_directory_of_a_client),
     };
