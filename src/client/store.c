@@ -148,6 +148,7 @@ static bool answered(hf_client *client, const struct wire_message *message)
             continue;
         }
         int64_t result = 0;
+        request->alone = (message->flags & WIRE_ALONE) != 0;
         if (message->error > INT32_MAX) {
             result = -EPROTO;
         } else if (message->error != 0) {

@@ -60,6 +60,7 @@ struct client_request {
     struct list link; /* client->requests */
     struct sleeper sleeper;
     uint32_t seq;
+    bool alone; /* the answer says so, see WIRE_ALONE */
     int64_t result;
     client_answer_function *answer;
     void *context;

@@ -33,6 +33,8 @@ struct statfs;
 /* In place of a file: nothing is open. */
 #define BACKEND_NO_FILE ((intptr_t)-1)
 
+#define BACKEND_THERE_MAX 65536
+
 /* Takes one entry of a listing; a negative result ends it and becomes its result. */
 typedef int backend_entry_function(void *context, const char *name, ino_t number,
                                    unsigned char type);
@@ -183,6 +185,19 @@ struct backend_ops {
     int (*statx)(struct backend *backend, intptr_t node, int flags, unsigned mask,
                  struct statx *out);
     int (*statfs)(struct backend *backend, intptr_t node, struct statfs *out);
+
+    /* ---- contended files ----
+     *
+     * Where clients take a file from each other for each operation, it is faster to have single
+     * operations done where the data is. The inode is not held then. NULL: never. */
+
+    bool (*is_contended)(struct backend *backend, intptr_t file);
+    /* As read() and write(), for BACKEND_THERE_MAX bytes at most. With @append at the end: *offset
+     * says where that was. */
+    ssize_t (*read_there)(struct backend *backend, intptr_t file, void *buffer, size_t size,
+                          off_t offset);
+    ssize_t (*write_there)(struct backend *backend, intptr_t file, const void *buffer, size_t size,
+                           bool append, off_t *offset);
 
     /* ---- moving to another process ---- */
 

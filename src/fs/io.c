@@ -45,6 +45,15 @@ static bool fits_behind(off_t offset, const struct io_data *data)
     return true;
 }
 
+/* Is it better done where the data is? Only what has no end in sight that it could meet. */
+static bool goes_there(const struct open_file *file, const struct io_data *data, off_t offset)
+{
+    struct backend *backend = file->inode->backend;
+    return backend->ops->is_contended != NULL && !data->is_vectors &&
+           data->size <= BACKEND_THERE_MAX && offset < INT64_MAX - BACKEND_THERE_MAX &&
+           backend->ops->is_contended(backend, file->backend_file);
+}
+
 /* ---- the data ---- */
 
 static ssize_t read_data(struct open_file *file, const struct io_data *data, off_t offset)
@@ -53,6 +62,9 @@ static ssize_t read_data(struct open_file *file, const struct io_data *data, off
     struct backend *backend = inode->backend;
     ssize_t done;
 
+    if (goes_there(file, data, offset)) {
+        return backend->ops->read_there(backend, file->backend_file, data->to, data->size, offset);
+    }
     int acquired = inode_acquire(inode, HF_SHARED);
     if (acquired == 0 && backend->reading_changes != NULL &&
         backend->reading_changes(backend, file->backend_file)) {
@@ -121,6 +133,11 @@ static ssize_t write_data(struct open_file *file, int flags, const struct io_dat
                           off_t *offset)
 {
     struct inode *inode = file->inode;
+    struct backend *backend = inode->backend;
+    if (goes_there(file, data, *offset)) {
+        return backend->ops->write_there(
+            backend, file->backend_file, data->from, data->size, (flags & O_APPEND) != 0, offset);
+    }
     int acquired = inode_acquire(inode, HF_EXCLUSIVE);
     if (acquired < 0) {
         return acquired;

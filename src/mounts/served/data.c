@@ -93,6 +93,7 @@ static size_t guess_ahead(struct sb_file *file, uint64_t offset, size_t size)
 static ssize_t read_held(struct sb_file *file, void *buffer, size_t size, uint64_t offset)
 {
     struct sb_node *node = file->node;
+    sb_note_use(node);
     int result = sb_refresh(node, false);
     if (result < 0 || offset >= node->attributes.size) {
         return result;
@@ -236,6 +237,7 @@ static ssize_t write_some(struct sb_file *file, const void *buffer, size_t size,
         size = (size_t)(SERVED_MAX_SIZE - offset);
     }
     pthread_mutex_lock(&node->mutex);
+    sb_note_use(node);
     while (written < size) {
         done = write_part(node, from + written, size - written, offset + written);
         if (done <= 0) {

@@ -96,14 +96,9 @@ int sb_stat_entry(struct backend *backend, intptr_t directory, const char *name,
 
 /* ---- bytes of any kind ---- */
 
-struct copied {
-    uint8_t *bytes;
-    size_t room;
-};
-
-static int64_t copy_bytes(void *context, const uint8_t *data, size_t size)
+int64_t sb_take_bytes(void *context, const uint8_t *data, size_t size)
 {
-    const struct copied *copied = context;
+    const struct sb_bytes *copied = context;
     if (size > copied->room) {
         return -EPROTO;
     }
@@ -116,11 +111,11 @@ static int64_t copy_bytes(void *context, const uint8_t *data, size_t size)
 ssize_t sb_read_link(struct backend *backend, intptr_t node, char *buffer, size_t size)
 {
     char target[PATH_MAX];
-    struct copied copied = {.bytes = (uint8_t *)target, .room = sizeof target};
+    struct sb_bytes copied = {.bytes = (uint8_t *)target, .room = sizeof target};
     const struct wire_operation operation = {.code = WIRE_OP_READ_LINK,
                                              .inode = sb_node_of(node)->number};
     const int64_t length =
-        client_store_ask(&sb_of(backend)->store, &operation, 0, copy_bytes, &copied);
+        client_store_ask(&sb_of(backend)->store, &operation, 0, sb_take_bytes, &copied);
     if (length < 0) {
         return (ssize_t)length;
     }
@@ -137,10 +132,10 @@ static int list_entries(struct sb_node *directory,
 {
     struct wire_operation operation = {
         .code = WIRE_OP_LIST, .inode = directory->number, .size = WIRE_DATA_MAX};
-    struct copied copied = {.bytes = malloc(WIRE_DATA_MAX), .room = WIRE_DATA_MAX};
+    struct sb_bytes copied = {.bytes = malloc(WIRE_DATA_MAX), .room = WIRE_DATA_MAX};
     int64_t result = copied.bytes == NULL ? -ENOMEM : 0;
     while (result == 0) {
-        result = client_store_ask(&directory->served->store, &operation, 0, copy_bytes, &copied);
+        result = client_store_ask(&directory->served->store, &operation, 0, sb_take_bytes, &copied);
         if (result <= 0) {
             break;
         }

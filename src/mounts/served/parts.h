@@ -43,6 +43,17 @@ struct sb_page {
     uint8_t bytes[SERVED_PAGE];
 };
 
+/* Whether a file goes from client to client, see contended.c. Counts are guesses. */
+struct sb_contention {
+    _Atomic bool is_contended;
+    _Atomic uint64_t epoch;        /* of the last operation under a hold */
+    _Atomic uint32_t uses;         /* operations in that epoch */
+    _Atomic uint32_t short_epochs; /* in a row, those with few */
+    _Atomic uint32_t alone;        /* in a row, operations at the server with nobody between */
+    _Atomic uint32_t tight;        /* in a row, operations right after each other */
+    _Atomic uint64_t last_ns;      /* when the last one was over */
+};
+
 struct sb_node {
     struct id_map_node link;     /* served->nodes */
     struct list idle_link;       /* served->idle; nodes_mutex */
@@ -53,6 +64,7 @@ struct sb_node {
     uint64_t number;
     hf_sync *handle;
     struct client_use use;
+    struct sb_contention contention;
 
     pthread_mutex_t mutex;     /* what follows, under SHARED */
     uint64_t attributes_epoch; /* 0: not valid */
@@ -145,6 +157,13 @@ void sb_put_node(struct sb_node *node);
 /* Ask without looking at what the answer carries. */
 int64_t sb_ask(struct sb *served, const struct wire_operation *operation);
 
+/* A client_answer_function for what is bytes alone; returns their number. */
+struct sb_bytes {
+    uint8_t *bytes;
+    size_t room;
+};
+int64_t sb_take_bytes(void *context, const uint8_t *data, size_t size);
+
 /* Ask for attributes. */
 int sb_ask_attributes(struct sb *served, const struct wire_operation *operation,
                       struct wire_attributes *out);
@@ -221,6 +240,16 @@ void sb_drop_pages(struct sb_node *node);
 
 /* Without any mutex: get the cached data below its limit. */
 void sb_trim_pages(struct sb *served);
+
+/* ---- contended.c ---- */
+
+/* An operation on the data, under a hold. */
+void sb_note_use(struct sb_node *node);
+bool sb_is_contended(struct backend *backend, intptr_t file);
+ssize_t sb_read_there(struct backend *backend, intptr_t file, void *buffer, size_t size,
+                      off_t offset);
+ssize_t sb_write_there(struct backend *backend, intptr_t file, const void *buffer, size_t size,
+                       bool append, off_t *offset);
 
 /* ---- nursery.c ---- */
 

@@ -1,0 +1,164 @@
+/*
+ * Contended files. Moving a hold from client to client takes two round trips, and what is known of
+ * the file has to be asked for again; an operation that is sent to the server takes one. So a file
+ * whose hold was lost after an operation or two, several times in a row, is left at the server, until
+ * the server says that nobody else comes between. But clients that do nothing else than change the
+ * file are faster with holds, for then each gets a turn of many operations.
+ */
+#include "base/clock.h"
+#include "mounts/served/parts.h"
+
+#include <errno.h>
+#include <limits.h>
+
+/* So few operations in an epoch are few; and so many such epochs in a row are contention. */
+#define FEW_USES 2
+#define SHORT_EPOCHS 4
+
+/* So many operations in a row that nobody else came between are the end of it. */
+#define ALONE 8
+
+/* Operations that follow each other so fast are a loop, and so many of them make it one. */
+#define TIGHT_NS 20000
+#define TIGHT 4
+
+static uint32_t get(const _Atomic uint32_t *count)
+{
+    return atomic_load_explicit(count, memory_order_relaxed);
+}
+
+static void set(_Atomic uint32_t *count, uint32_t value)
+{
+    atomic_store_explicit(count, value, memory_order_relaxed);
+}
+
+static void begin(struct sb_contention *contention)
+{
+    set(&contention->alone, 0);
+    set(&contention->tight, 0);
+    atomic_store_explicit(&contention->last_ns, 0, memory_order_relaxed);
+    atomic_store_explicit(&contention->is_contended, true, memory_order_relaxed);
+}
+
+static void end(struct sb_contention *contention)
+{
+    set(&contention->short_epochs, 0);
+    set(&contention->uses, FEW_USES + 1);
+    atomic_store_explicit(&contention->is_contended, false, memory_order_relaxed);
+}
+
+void sb_note_use(struct sb_node *node)
+{
+    struct sb_contention *contention = &node->contention;
+    const uint64_t epoch = hf_sync_epoch(node->handle);
+    if (atomic_load_explicit(&contention->epoch, memory_order_relaxed) == epoch) {
+        set(&contention->uses, get(&contention->uses) + 1);
+        return;
+    }
+    const bool was_short = get(&contention->uses) <= FEW_USES;
+    const uint32_t in_a_row = was_short ? get(&contention->short_epochs) + 1 : 0;
+    set(&contention->short_epochs, in_a_row);
+    set(&contention->uses, 1);
+    atomic_store_explicit(&contention->epoch, epoch, memory_order_relaxed);
+    if (in_a_row >= SHORT_EPOCHS) {
+        begin(contention);
+    }
+}
+
+bool sb_is_contended(struct backend *backend, intptr_t file)
+{
+    struct sb_node *node = sb_file_of(file)->node;
+    return atomic_load_explicit(&node->contention.is_contended, memory_order_relaxed) &&
+           !sb_is_held(node);
+}
+
+/* It was done at the server. */
+static void note_answer(struct sb_contention *contention, uint64_t begun_ns, bool alone)
+{
+    const uint64_t last_ns = atomic_load_explicit(&contention->last_ns, memory_order_relaxed);
+    const uint32_t alone_so_far = alone ? get(&contention->alone) + 1 : 0;
+    const uint32_t tight_so_far = begun_ns - last_ns < TIGHT_NS ? get(&contention->tight) + 1 : 0;
+    set(&contention->alone, alone_so_far);
+    set(&contention->tight, tight_so_far);
+    if (alone_so_far >= ALONE || tight_so_far >= TIGHT) {
+        end(contention);
+    }
+    atomic_store_explicit(&contention->last_ns, clock_now_ns(), memory_order_relaxed);
+}
+
+static int64_t ask_there(struct sb_node *node, const struct wire_operation *operation,
+                         client_answer_function *answer, void *context)
+{
+    struct client_store *store = &node->served->store;
+    struct client_request request;
+    const uint64_t begun_ns = clock_now_ns();
+    client_store_start(store, operation, WIRE_SERVED, answer, context, &request);
+    const int64_t result = client_store_finish(store, &request);
+    note_answer(&node->contention, begun_ns, request.alone);
+    return result;
+}
+
+ssize_t sb_read_there(struct backend *backend, intptr_t file, void *buffer, size_t size,
+                      off_t offset)
+{
+    struct sb_node *node = sb_file_of(file)->node;
+    struct sb_bytes bytes = {.bytes = buffer, .room = size};
+    const struct wire_operation operation = {
+        .code = WIRE_OP_READ,
+        .inode = node->number,
+        .offset = (uint64_t)offset,
+        .size = size,
+    };
+    return (ssize_t)ask_there(node, &operation, sb_take_bytes, &bytes);
+}
+
+/* What APPEND says. */
+struct appended {
+    size_t most;
+    uint64_t end;
+};
+
+static int64_t take_appended(void *context, const uint8_t *data, size_t size)
+{
+    struct appended *appended = context;
+    struct wire_appended said;
+    if (wire_get_appended(data, size, &said) != size || said.count > appended->most ||
+        said.end < said.count || said.end > INT64_MAX) {
+        return -EPROTO;
+    }
+    appended->end = said.end;
+    return (int64_t)said.count;
+}
+
+static int64_t take_count(void *context, const uint8_t *data, size_t size)
+{
+    const size_t *most = context;
+    struct wire_count said;
+    if (wire_get_count(data, size, &said) != size || said.count > *most) {
+        return -EPROTO;
+    }
+    return (int64_t)said.count;
+}
+
+ssize_t sb_write_there(struct backend *backend, intptr_t file, const void *buffer, size_t size,
+                       bool append, off_t *offset)
+{
+    struct sb_node *node = sb_file_of(file)->node;
+    struct appended appended = {.most = size};
+    const struct wire_operation operation = {
+        .code = append ? WIRE_OP_APPEND : WIRE_OP_WRITE,
+        .inode = node->number,
+        .offset = (uint64_t)*offset,
+        .now = sb_now(),
+        .data = buffer,
+        .data_size = (uint32_t)size,
+    };
+    if (!append) {
+        return (ssize_t)ask_there(node, &operation, take_count, &size);
+    }
+    const int64_t done = ask_there(node, &operation, take_appended, &appended);
+    if (done > 0) {
+        *offset = (off_t)(appended.end - (uint64_t)done);
+    }
+    return (ssize_t)done;
+}
