@@ -186,6 +186,13 @@ struct backend_ops {
                  struct statx *out);
     int (*statfs)(struct backend *backend, intptr_t node, struct statfs *out);
 
+    /* Is it known, without asking anybody, that a directory which is held has no entries, and may be
+     * searched? NULL: it is not. */
+    bool (*is_empty)(struct backend *backend, intptr_t directory);
+    /* The inodes of these numbers are likely to be looked at, and their holds have been asked for.
+     * It must not wait; what it sends goes with them. NULL: it makes no difference. */
+    void (*look_ahead)(struct backend *backend, const ino_t *numbers, size_t count);
+
     /* ---- contended files ----
      *
      * Where clients take a file from each other for each operation, it is faster to have single

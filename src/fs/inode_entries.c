@@ -83,6 +83,13 @@ static void remember(struct inode *directory, const char *name, size_t length, i
     }
 }
 
+static bool is_empty(const struct inode *directory)
+{
+    struct backend *backend = directory->backend;
+    return backend->ops->is_empty != NULL &&
+           backend->ops->is_empty(backend, directory->backend_node);
+}
+
 /* What the caches say of @name. Return: -EAGAIN: too little, and *known is the dentry, or NULL. */
 static int look_in_cache(struct inode *directory, const char *name, size_t length, bool with_node,
                          struct inode **child, const struct dentry **known)
@@ -91,6 +98,10 @@ static int look_in_cache(struct inode *directory, const char *name, size_t lengt
     *known = NULL;
     if (inode_is_checked(directory)) {
         return -EAGAIN;
+    }
+    if (entries->count == 0 && !entries->complete && is_empty(directory)) {
+        entries->searchable = true;
+        directory_set_complete(entries);
     }
     const struct dentry *dentry = directory_find(entries, name, length);
     if (dentry == NULL ? entries->complete && entries->searchable : dentry->kind == DENTRY_ABSENT) {
@@ -192,14 +203,20 @@ static void look_ahead(struct inode *directory, const struct dentry *dentry, str
 }
 
 /* Without the mutex, the directory still held. */
-static void ask_ahead(struct hf_fs *fs, const struct ahead *ahead)
+static void ask_ahead(struct inode *directory, const struct ahead *ahead)
 {
+    struct backend *backend = directory->backend;
+    ino_t numbers[AHEAD_MAX];
     for (size_t i = 0; i < ahead->count; i++) {
         client_ask_ahead(ahead->inodes[i]->handle, HF_SHARED);
+        numbers[i] = ahead->inodes[i]->number;
         inode_unref(ahead->inodes[i]);
     }
     if (ahead->count > 0) {
-        client_send_queued(fs->client);
+        if (backend->ops->look_ahead != NULL) {
+            backend->ops->look_ahead(backend, numbers, ahead->count);
+        }
+        client_send_queued(directory->fs->client);
     }
 }
 
@@ -224,7 +241,7 @@ int inode_lookup(struct inode *directory, const char *name, size_t length, struc
         result = look_at_backend(directory, name, length, true, child);
     }
     pthread_mutex_unlock(&directory->mutex);
-    ask_ahead(directory->fs, &ahead);
+    ask_ahead(directory, &ahead);
     if (result == 0) {
         note_use(*child);
     }
@@ -335,7 +352,7 @@ int inode_stat_entry(struct inode *directory, const char *name, size_t length, b
         result = look_at_backend(directory, name, length, is_known_directory(known), &found);
     }
     pthread_mutex_unlock(&directory->mutex);
-    ask_ahead(directory->fs, &ahead);
+    ask_ahead(directory, &ahead);
     if (result < 0) {
         return result;
     }

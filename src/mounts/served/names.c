@@ -25,6 +25,19 @@ static int check_name(struct sb_node *directory, const char *name, struct wire_n
     return result < 0 ? result : -ENAMETOOLONG;
 }
 
+/* It was looked up, and will be looked at. */
+static void expect_use(struct sb *served, uint64_t number)
+{
+    const ino_t next = number;
+    struct sb_node *node;
+    if (sb_get_node(served, number, &node) == 0) {
+        client_ask_ahead(node->handle, HF_SHARED);
+        sb_look_ahead(&served->backend, &next, 1);
+        client_send_queued(served->client);
+        sb_put_node(node);
+    }
+}
+
 static int ask_for_entry(struct sb_node *directory, const char *name, struct wire_attributes *out)
 {
     struct wire_operation operation = {.code = WIRE_OP_LOOKUP, .inode = directory->number};
@@ -32,7 +45,25 @@ static int ask_for_entry(struct sb_node *directory, const char *name, struct wir
     if (result == 0) {
         result = sb_ask_attributes(directory->served, &operation, out);
     }
+    if (result == 0) {
+        expect_use(directory->served, out->number);
+    }
     return result == -ESTALE ? -ENOENT : result;
+}
+
+bool sb_is_empty(struct backend *backend, intptr_t directory)
+{
+    struct sb *served = sb_of(backend);
+    struct sb_node *node = sb_node_of(directory);
+    if ((served->flags & WIRE_STORE_EXACT) == 0) {
+        return false;
+    }
+    pthread_mutex_lock(&node->mutex);
+    const bool is_empty = sb_is_known(node) && node->attributes.size == SERVED_DIRECTORY_SIZE &&
+                          node->attributes.links > 0 &&
+                          sb_may(served, &node->attributes, MAY_SEARCH) == 0;
+    pthread_mutex_unlock(&node->mutex);
+    return is_empty;
 }
 
 int sb_open_root(struct backend *backend, const char *source, intptr_t *node,

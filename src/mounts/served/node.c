@@ -63,23 +63,40 @@ static bool is_unseen(struct sb_node *node)
     return unseen;
 }
 
+/* What is known need not be asked for. */
+static bool find_attributes(struct sb_node *node, uint64_t epoch, bool with_pages)
+{
+    if (is_known(node, epoch, with_pages)) {
+        return true;
+    }
+    const bool is_held = sb_is_held(node); /* first: what is unseen then was so before */
+    if (node->born_in != NULL && !(with_pages && node->pages_unsure) && is_unseen(node)) {
+        if (is_held) {
+            node->attributes_epoch = epoch;
+            node->pages_epoch = epoch;
+            sb_grown_up(node);
+        }
+        return true;
+    }
+    if (is_held && sb_take_ahead(node, epoch, &node->attributes)) {
+        node->pages_unsure = false;
+        node->attributes_epoch = epoch;
+        return true;
+    }
+    return false;
+}
+
+bool sb_is_known(struct sb_node *node)
+{
+    return find_attributes(node, hf_sync_epoch(node->handle), false);
+}
+
 int sb_refresh(struct sb_node *node, bool with_pages)
 {
     const struct wire_operation operation = {.code = WIRE_OP_GET, .inode = node->number};
     const uint64_t epoch = hf_sync_epoch(node->handle);
-    if (is_known(node, epoch, with_pages)) {
+    if (find_attributes(node, epoch, with_pages)) {
         return 0;
-    }
-    if (node->born_in != NULL && !(with_pages && node->pages_unsure)) {
-        const bool is_held = sb_is_held(node); /* first: what is unseen then was so before */
-        if (is_unseen(node)) {
-            if (is_held) {
-                node->attributes_epoch = epoch;
-                node->pages_epoch = epoch;
-                sb_grown_up(node);
-            }
-            return 0;
-        }
     }
     const bool held = sb_is_held(node);
     const int result = sb_ask_attributes(node->served, &operation, &node->attributes);

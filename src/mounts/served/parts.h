@@ -89,6 +89,22 @@ struct sb_file {
     _Atomic uint32_t in_a_row; /* pages read in sequence so far */
 };
 
+/* Attributes that were asked for ahead, see ahead.c. Under the client's lock. */
+#define SB_AHEAD 64
+struct sb_ahead {
+    enum {
+        SB_AHEAD_FREE,
+        SB_AHEAD_ASKED,   /* nobody waits for it */
+        SB_AHEAD_AWAITED, /* a thread does */
+        SB_AHEAD_THERE,
+    } state;
+    struct client_request request;
+    struct sb *served;
+    uint64_t number;
+    uint64_t epoch; /* that they are from */
+    struct wire_attributes attributes;
+};
+
 /* An error to report once. */
 struct sb_error {
     uint64_t inode;
@@ -118,6 +134,9 @@ struct sb {
     uint64_t nursery_forks;
     size_t page_limit;
     _Atomic size_t page_bytes;
+
+    struct sb_ahead ahead[SB_AHEAD];
+    size_t next_ahead; /* to be used again */
 
     _Atomic size_t error_count; /* the rest under the client's lock */
     struct sb_error errors[SERVED_ERRORS_MAX];
@@ -183,6 +202,9 @@ int sb_attributes(struct sb_node *node, struct wire_attributes *out);
  * while the inode is held; the number of pages only if @with_pages. */
 int sb_refresh(struct sb_node *node, bool with_pages);
 
+/* With the mutex: are the attributes known, and need not be asked for? */
+bool sb_is_known(struct sb_node *node);
+
 /* It has these attributes now; the caller holds it, or nobody else can know it. With the mutex. */
 void sb_set_attributes(struct sb_node *node, const struct wire_attributes *attributes);
 
@@ -241,6 +263,18 @@ void sb_drop_pages(struct sb_node *node);
 /* Without any mutex: get the cached data below its limit. */
 void sb_trim_pages(struct sb *served);
 
+/* ---- ahead.c ---- */
+
+/* The holds of these have been asked for: ask for their attributes too. */
+void sb_look_ahead(struct backend *backend, const ino_t *numbers, size_t count);
+
+/* What was asked of @node, if it is from @epoch. */
+bool sb_take_ahead(struct sb_node *node, uint64_t epoch, struct wire_attributes *out);
+
+/* No answer is due any more; or will come, in a child of a fork. */
+void sb_end_ahead(struct sb *served);
+void sb_forget_ahead(struct sb *served);
+
 /* ---- contended.c ---- */
 
 /* An operation on the data, under a hold. */
@@ -261,6 +295,7 @@ void sb_empty_nursery(struct sb *served);
 /* ---- the operations of the backend ---- */
 
 /* names.c */
+bool sb_is_empty(struct backend *backend, intptr_t directory);
 int sb_open_root(struct backend *backend, const char *source, intptr_t *node,
                  struct stat *attributes);
 int sb_lookup(struct backend *backend, intptr_t directory, const char *name, intptr_t *node,

@@ -215,8 +215,13 @@ static int prepare_fork(struct client_fork_hook *hook)
     return list_is_empty(&served->store.uses) ? 0 : (int)sb_ask(served, &operation);
 }
 
-static void after_fork(struct client_fork_hook *hook)
+static void after_fork_in_parent(struct client_fork_hook *hook)
 {
+}
+
+static void after_fork_in_child(struct client_fork_hook *hook)
+{
+    sb_forget_ahead(list_entry(hook, struct sb, fork_hook));
 }
 
 /* ---- made and freed ---- */
@@ -226,6 +231,7 @@ static void sb_destroy(struct backend *backend)
     struct sb *served = sb_of(backend);
     struct list *first;
     client_remove_fork_hook(served->client, &served->fork_hook);
+    sb_end_ahead(served);
     sb_empty_nursery(served);
     while ((first = list_first(&served->idle)) != NULL) {
         struct sb_node *node = list_entry(first, struct sb_node, idle_link);
@@ -307,6 +313,8 @@ static const struct backend_ops sb_ops = {
     .access = sb_access,
     .statx = sb_statx,
     .statfs = sb_statfs,
+    .look_ahead = sb_look_ahead,
+    .is_empty = sb_is_empty,
     .is_contended = sb_is_contended,
     .read_there = sb_read_there,
     .write_there = sb_write_there,
@@ -368,7 +376,7 @@ int served_backend_new(hf_client *client, uint32_t number, size_t page_bytes, st
     list_init(&served->with_pages);
     client_store_open(client, number, note_error, &served->store);
     served->fork_hook = (struct client_fork_hook){
-        .prepare = prepare_fork, .parent = after_fork, .child = after_fork};
+        .prepare = prepare_fork, .parent = after_fork_in_parent, .child = after_fork_in_child};
     client_add_fork_hook(client, &served->fork_hook);
     const int64_t result = client_store_ask(&served->store, &attach, 0, take_identity, served);
     if (result < 0) {
