@@ -77,6 +77,9 @@ struct backend_ops {
     int (*open)(struct backend *backend, intptr_t directory, const char *name, ino_t number,
                 int flags, intptr_t *file);
     void (*close)(struct backend *backend, intptr_t file);
+    /* A descriptor of it is closed: what went wrong since somebody was told last. NULL: nothing ever
+     * does. */
+    int (*flush)(struct backend *backend, intptr_t file);
     /* All entries of an open directory but `.`. The caller sees to it that nobody else lists the
      * same @file meanwhile, in another process that shares it neither. */
     int (*list)(struct backend *backend, intptr_t file, backend_entry_function *entry,

@@ -29,11 +29,17 @@ int open_flags_check(int flags)
     return flags & ~(O_NOCTTY | O_ASYNC | O_LARGEFILE);
 }
 
+/* The descriptor is closed in any case, as Linux has it. */
 int fs_close(struct hf_fs *fs, int fd)
 {
     struct descriptor_rest before;
     int result = descriptors_clear(&fs->descriptors, fd, &before);
     if (result == 0) {
+        const struct open_file *file = before.file;
+        struct backend *backend = file->inode->backend;
+        if (backend->ops->flush != NULL && file->backend_file != BACKEND_NO_FILE) {
+            result = backend->ops->flush(backend, file->backend_file);
+        }
         open_file_drop(before.file, before.references);
     }
     return result;

@@ -129,6 +129,12 @@ void sb_close(struct backend *backend, intptr_t file)
     sb_put_node(node);
 }
 
+/* What the server has found out so far; fsync() waits for it. */
+int sb_flush(struct backend *backend, intptr_t file)
+{
+    return sb_take_error(sb_of(backend), sb_file_of(file)->node->number);
+}
+
 int sb_set_status(struct backend *backend, intptr_t file, int flags)
 {
     struct sb_file *opened = sb_file_of(file);

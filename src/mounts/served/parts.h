@@ -349,6 +349,7 @@ int sb_open_made(struct sb_node *node, int flags, intptr_t *file);
 int sb_open(struct backend *backend, intptr_t directory, const char *name, ino_t number, int flags,
             intptr_t *file);
 void sb_close(struct backend *backend, intptr_t file);
+int sb_flush(struct backend *backend, intptr_t file);
 int sb_truncate(struct backend *backend, intptr_t file, off_t size, bool as_named);
 off_t sb_seek(struct backend *backend, intptr_t file, off_t offset, int whence);
 int sb_allocate(struct backend *backend, intptr_t file, int mode, off_t offset, off_t length);

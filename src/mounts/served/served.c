@@ -280,6 +280,7 @@ static const struct backend_ops sb_ops = {
     .remove_directory = sb_remove_directory,
     .open = sb_open,
     .close = sb_close,
+    .flush = sb_flush,
     .list = sb_list,
     .read = sb_read,
     .write = sb_write,
