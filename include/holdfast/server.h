@@ -40,12 +40,12 @@ typedef struct hf_trace_event {
 
 /* What one client may use. Over it, that client gets an error or is cut off. */
 typedef struct hf_limits {
-    uint32_t clients;           /* connections at one time, of all */
-    uint32_t handles;           /* open or held per client; then -EDQUOT */
-    uint32_t queued;            /* waiting requests per client; then -ENOBUFS */
-    uint32_t frame_bytes;       /* longest frame accepted; then cut off */
-    uint32_t value_bytes;       /* longest value accepted, at most HF_VALUE_MAX; then cut off */
-    uint64_t unsent_bytes;      /* waiting for a client that does not read; then cut off */
+    uint32_t clients;      /* connections at one time, of all */
+    uint32_t handles;      /* open or held per client; then -EDQUOT */
+    uint32_t queued;       /* waiting requests per client; then -ENOBUFS */
+    uint32_t frame_bytes;  /* longest frame accepted; then cut off. Mounts need all there may be */
+    uint32_t value_bytes;  /* longest value accepted, at most HF_VALUE_MAX; then cut off */
+    uint64_t unsent_bytes; /* waiting for a client that does not read; then cut off */
     uint32_t owner_died_marks;  /* kept for handles nobody has open; the oldest go first */
     uint32_t handshake_seconds; /* to say hello in; then cut off */
     /* Open files that were exported and not yet imported, of all clients; then -EDQUOT. Never more

@@ -54,7 +54,8 @@ void served_deinit(struct hf_server *server);
  * Serve @store under the next number, which *number is set to; before the server runs.
  * @flags: WIRE_STORE_EXACT or 0. Takes @store over on success.
  *
- * Return: 0; -ENOMEM; -ENOSPC when there are too many.
+ * Return: 0; -ENOMEM; -ENOSPC when there are too many; -EINVAL when the limits do not let the longest
+ * operation or answer pass.
  */
 int served_add(struct hf_server *server, struct store *store, bool read_only, uint32_t flags,
                uint32_t *number);

@@ -242,7 +242,7 @@ static uint64_t inode_of(uint64_t directory, struct wire_name name)
 {
     struct store_attributes found;
     const struct store_name text = {.bytes = name.bytes, .length = name.length};
-    return stage.ram->ops->lookup(stage.ram, directory, text, &found) == 0 && !one_in(100)
+    return stage.backing->ops->lookup(stage.backing, directory, text, &found) == 0 && !one_in(100)
                ? found.number
                : 0;
 }

@@ -227,6 +227,20 @@ static void test_gone_while_it_waits(void **state)
     assert_int_equal(raw_ask_how(&one, stage.store, read_all(), served).size, 0);
 }
 
+/* The server ends while operations wait for holds and for space. */
+static void test_the_server_ends_while_operations_wait(void **state)
+{
+    served_reserve_for(&stage, &two, 64, 0, false);
+    raw_hold_inode(&two, stage.store, file, HF_EXCLUSIVE);
+    begin(&one, append("x"));
+    expect_recall(&two, HF_INVALID);
+    raw_send_operation(&one, stage.store, 99, OP(WIRE_OP_RESERVE, .pages = 5), (struct raw_how){0});
+    raw_expect(&two, WIRE_RECLAIM);
+    hf_server_stop(stage.test.server);
+    raw_expect_goodbye(&one, WIRE_REASON_SHUTDOWN);
+    raw_expect_goodbye(&two, WIRE_REASON_SHUTDOWN);
+}
+
 static void test_what_cannot_be_served(void **state)
 {
     raw_send_operation(&two, stage.store, 1, OP(WIRE_OP_ALLOCATE, .inode = file), served);
@@ -248,6 +262,7 @@ int main(void)
         TEST(test_alone),
         TEST(test_without_space),
         TEST(test_gone_while_it_waits),
+        TEST(test_the_server_ends_while_operations_wait),
         TEST(test_what_cannot_be_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

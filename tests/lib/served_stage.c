@@ -1,32 +1,48 @@
 #include "lib/served_stage.h"
 
+#include "lib/stores.h"
 #include "lib/test.h"
 #include "server/served/parts.h"
 #include "store/ram/ram.h"
 
 #include <grp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 void served_stage_init(struct served_stage *stage)
 {
-    *stage = (struct served_stage){.ram = NULL};
+    *stage = (struct served_stage){.store = 0};
     test_server_init(&stage->test);
+}
+
+static void make_store(struct served_stage *stage, const struct served_stage_options *options)
+{
+    const struct store_limits limits = {.bytes = options->pages * STORE_PAGE_SIZE,
+                                        .inodes = options->inodes};
+    const struct store_limits none = {.bytes = STORE_NO_LIMIT, .inodes = STORE_NO_LIMIT};
+    const struct store_call call = {.now = served_now()};
+    struct any_store any;
+    if (!options->in_directory) {
+        assert_int_equal(
+            ram_store_new(&limits, &call, options->mode, geteuid(), getegid(), &stage->backing), 0);
+        return;
+    }
+    any_store_make(&any, true, &none, &call);
+    assert_int_equal(chmod(any.path, options->mode), 0);
+    stage->backing = any.store;
+    memcpy(stage->path, any.path, sizeof(stage->path));
 }
 
 void served_stage_start(struct served_stage *stage, const struct served_stage_options *options)
 {
-    const struct store_limits limits = {.bytes = options->pages * STORE_PAGE_SIZE,
-                                        .inodes = options->inodes};
-    const struct store_call call = {.now = served_now()};
     test_server_new(&stage->test);
-    assert_int_equal(
-        ram_store_new(&limits, &call, options->mode, geteuid(), getegid(), &stage->ram), 0);
+    make_store(stage, options);
     assert_int_equal(served_add(stage->test.server,
-                                stage->ram,
+                                stage->backing,
                                 options->read_only,
-                                options->is_inexact ? 0 : WIRE_STORE_EXACT,
+                                options->is_inexact || options->in_directory ? 0 : WIRE_STORE_EXACT,
                                 &stage->store),
                      0);
     if (!options->no_thread) {
@@ -43,8 +59,14 @@ void served_stage_deinit(struct served_stage *stage)
     assert_int_equal(stats.uses, 0);
     assert_int_equal(stats.reserved_pages, 0);
     assert_int_equal(stats.reserved_inodes, 0);
-    ram_check(stage->ram, NULL, 0);
+    if (stage->path[0] == '\0') {
+        ram_check(stage->backing, NULL, 0);
+    }
     test_server_deinit(&stage->test);
+    if (stage->path[0] != '\0') {
+        any_store_empty(stage->path);
+        assert_int_equal(folder_remove(stage->path), 0);
+    }
 }
 
 void served_stage_join_as(struct served_stage *stage, struct raw_client *client, uid_t uid,
@@ -71,7 +93,7 @@ void served_stage_check(struct served_stage *stage)
         assert_true(count < 64);
         holders[count++] = &list_entry(at, struct served_client, link)->holder;
     }
-    ram_check(stage->ram, holders, count);
+    ram_check(stage->backing, holders, count);
 }
 
 struct timespec served_now(void)

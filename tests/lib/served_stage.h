@@ -1,17 +1,19 @@
 /*
- * A server with one store in memory, and clients without a library.
+ * A server with one store, and clients without a library.
  */
 #ifndef HF_TESTS_LIB_SERVED_STAGE_H
 #define HF_TESTS_LIB_SERVED_STAGE_H
 
+#include "lib/folder.h"
 #include "lib/raw_store.h"
 #include "lib/test_server.h"
 #include "store/store.h"
 
 struct served_stage {
     struct test_server test;
-    struct store *ram;
-    uint32_t store; /* its number */
+    struct store *backing;
+    char path[FOLDER_PATH_BYTES]; /* of the store, if it is in a directory */
+    uint32_t store;               /* its number */
 };
 
 struct served_stage_options {
@@ -20,7 +22,8 @@ struct served_stage_options {
     uint32_t mode; /* of the root directory, which is of this process's user */
     bool read_only;
     bool is_inexact;
-    bool no_thread; /* the test dispatches */
+    bool in_directory; /* without limits, and inexact */
+    bool no_thread;    /* the test dispatches */
 };
 
 /* Between these two the configuration may be changed: stage->test.config. */

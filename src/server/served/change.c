@@ -14,7 +14,7 @@ int64_t served_touch(struct work *work)
         result = served_may_data(work, number, WIRE_USE_READ);
     }
     if (result == 0) {
-        result = work->store->ops->touch(work->store, &work->call, number);
+        result = served_permitted(work)->ops->touch(work->store, &work->call, number);
     }
     /* Whoever has read it need not know what has become of it since. */
     return work->seq == 0 ? 0 : result;
@@ -22,7 +22,7 @@ int64_t served_touch(struct work *work)
 
 int64_t served_sync(struct work *work)
 {
-    return work->store->ops->sync(work->store, work->op.inode);
+    return served_permitted(work)->ops->sync(work->store, work->op.inode);
 }
 
 /* ---- attributes ---- */
@@ -82,7 +82,8 @@ int64_t served_set(struct work *work)
         .atime = present ? work->call.now : op->atime,
         .mtime = present ? work->call.now : op->mtime,
     };
-    return work->store->ops->set_attributes(work->store, &work->call, op->inode, op->mask, &values);
+    return served_permitted(work)->ops->set_attributes(
+        work->store, &work->call, op->inode, op->mask, &values);
 }
 
 /* ---- data ---- */
@@ -93,7 +94,7 @@ static int64_t write_rest(struct work *work, uint64_t offset)
 {
     const struct wire_operation *op = &work->op;
     const size_t size = op->data_size - (size_t)work->done;
-    const int64_t result = work->store->ops->write(
+    const int64_t result = served_permitted(work)->ops->write(
         work->store, &work->call, op->inode, (int64_t)offset, op->data + work->done, size);
     if (result < 0) {
         const bool is_end = work->done > 0 && !served_can_reclaim(work);
@@ -144,12 +145,12 @@ int64_t served_allocate(struct work *work)
     const struct wire_operation *op = &work->op;
     const int refused = served_may_data(work, op->inode, WIRE_USE_WRITE);
     return refused != 0 ? refused
-                        : work->store->ops->allocate(work->store,
-                                                     &work->call,
-                                                     op->inode,
-                                                     (int)op->mask,
-                                                     (int64_t)op->offset,
-                                                     (int64_t)op->size);
+                        : served_permitted(work)->ops->allocate(work->store,
+                                                                &work->call,
+                                                                op->inode,
+                                                                (int)op->mask,
+                                                                (int64_t)op->offset,
+                                                                (int64_t)op->size);
 }
 
 int64_t served_copy(struct work *work)
@@ -160,13 +161,13 @@ int64_t served_copy(struct work *work)
         result = served_may_data(work, op->other, WIRE_USE_WRITE);
     }
     if (result == 0) {
-        result = work->store->ops->copy(work->store,
-                                        &work->call,
-                                        op->inode,
-                                        (int64_t)op->offset,
-                                        op->other,
-                                        (int64_t)op->other_offset,
-                                        (size_t)op->size);
+        result = served_permitted(work)->ops->copy(work->store,
+                                                   &work->call,
+                                                   op->inode,
+                                                   (int64_t)op->offset,
+                                                   op->other,
+                                                   (int64_t)op->other_offset,
+                                                   (size_t)op->size);
     }
     if (result >= 0) {
         served_answer_count(work, (uint64_t)result);
@@ -193,13 +194,13 @@ int64_t served_set_xattr(struct work *work)
     const struct wire_operation *op = &work->op;
     const int refused = may_set_xattr(work);
     return refused != 0 ? refused
-                        : work->store->ops->set_xattr(work->store,
-                                                      &work->call,
-                                                      op->inode,
-                                                      served_name(&op->name),
-                                                      op->data,
-                                                      op->data_size,
-                                                      (int)op->mask);
+                        : served_permitted(work)->ops->set_xattr(work->store,
+                                                                 &work->call,
+                                                                 op->inode,
+                                                                 served_name(&op->name),
+                                                                 op->data,
+                                                                 op->data_size,
+                                                                 (int)op->mask);
 }
 
 int64_t served_remove_xattr(struct work *work)
@@ -207,6 +208,6 @@ int64_t served_remove_xattr(struct work *work)
     const struct wire_operation *op = &work->op;
     const int refused = may_set_xattr(work);
     return refused != 0 ? refused
-                        : work->store->ops->remove_xattr(
+                        : served_permitted(work)->ops->remove_xattr(
                               work->store, &work->call, op->inode, served_name(&op->name));
 }

@@ -255,7 +255,7 @@ int64_t served_use(struct work *work)
     if (use == NULL) {
         return result;
     }
-    result = work->store->ops->hold(work->store, number);
+    result = served_permitted(work)->ops->hold(work->store, number);
     if (result != 0) {
         free(use);
         return result;
@@ -293,7 +293,7 @@ int64_t served_make_unnamed(struct work *work)
         .group = work->who.gid,
     };
     struct store_attributes made;
-    result = work->store->ops->make_unnamed(
+    result = served_permitted(work)->ops->make_unnamed(
         work->store, &work->call, op->inode, &what, op->count != 0, &made);
     if (result != 0) {
         free(use);

@@ -78,13 +78,20 @@ static bool is_surprise(const struct work *work, int error)
     case ENOMEM:
     case EDQUOT:
         return true;
-    case ENOSPC:
-    case EMFILE:
-    case ENFILE:
-        return (work->client->of->flags & WIRE_STORE_EXACT) == 0;
-    default:
+    case EPROTO:
         return false;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+    case EINVAL:
+    case EISDIR:
+        if (!work->is_permitted) {
+            return false;
+        }
+        break;
     }
+    /* In a store that is not exact the host has a say, and others may change it. */
+    return (work->client->of->flags & WIRE_STORE_EXACT) == 0;
 }
 
 static enum wire_reason fail(const struct work *work, int error)

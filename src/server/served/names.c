@@ -40,7 +40,7 @@ int64_t served_make(struct work *work)
         .target = {.bytes = (const char *)op->data, .length = op->data_size},
     };
     struct store_attributes made;
-    result = work->store->ops->make(
+    result = served_permitted(work)->ops->make(
         work->store, &work->call, op->inode, served_name(&op->name), &what, &made);
     if (result == 0) {
         served_note_made(work, made.number, op->inode);
@@ -55,7 +55,7 @@ int64_t served_link(struct work *work)
     struct permissions directory;
     int result = served_may_in(work, op->inode, MAY_WRITE | MAY_SEARCH, &directory);
     if (result == 0) {
-        result = work->store->ops->link(
+        result = served_permitted(work)->ops->link(
             work->store, &work->call, op->number, op->inode, served_name(&op->name));
     }
     if (result == 0) {
@@ -80,7 +80,7 @@ int64_t served_unlink(struct work *work)
     const struct wire_operation *op = &work->op;
     const int refused = may_remove(work);
     return refused != 0 ? refused
-                        : work->store->ops->unlink(
+                        : served_permitted(work)->ops->unlink(
                               work->store, &work->call, op->inode, served_name(&op->name));
 }
 
@@ -89,7 +89,7 @@ int64_t served_remove_directory(struct work *work)
     const struct wire_operation *op = &work->op;
     const int refused = may_remove(work);
     return refused != 0 ? refused
-                        : work->store->ops->remove_directory(
+                        : served_permitted(work)->ops->remove_directory(
                               work->store, &work->call, op->inode, served_name(&op->name));
 }
 
@@ -141,13 +141,13 @@ int64_t served_rename(struct work *work)
     const struct wire_operation *op = &work->op;
     int result = may_rename(work);
     if (result == 0) {
-        result = work->store->ops->rename(work->store,
-                                          &work->call,
-                                          op->inode,
-                                          served_name(&op->name),
-                                          op->other,
-                                          served_name(&op->new_name),
-                                          op->mask);
+        result = served_permitted(work)->ops->rename(work->store,
+                                                     &work->call,
+                                                     op->inode,
+                                                     served_name(&op->name),
+                                                     op->other,
+                                                     served_name(&op->new_name),
+                                                     op->mask);
     }
     if (result == 0 && op->inode != op->other) {
         served_forget_made(work, op->number);

@@ -69,14 +69,22 @@ struct work {
     struct credentials who;
     struct store_call call;
     struct wire_operation op;
-    uint32_t seq;     /* 0: no answer is wanted */
-    bool is_last_try; /* others were asked for space */
-    uint64_t done;    /* bytes written in earlier tries */
-    bool is_taken;    /* SERVED: the server has the hold */
-    uint8_t flags;    /* of the ANSWER */
-    uint8_t *answer;  /* the ANSWER's data goes here */
+    uint32_t seq;      /* 0: no answer is wanted */
+    bool is_last_try;  /* others were asked for space */
+    uint64_t done;     /* bytes written in earlier tries */
+    bool is_permitted; /* the store was asked to do it */
+    bool is_taken;     /* SERVED: the server has the hold */
+    uint8_t flags;     /* of the ANSWER */
+    uint8_t *answer;   /* the ANSWER's data goes here */
     size_t answer_size;
 };
+
+/* All is checked: what fails from here on fails in the store. */
+static inline struct store *served_permitted(struct work *work)
+{
+    work->is_permitted = true;
+    return work->store;
+}
 
 static inline struct store_name served_name(const struct wire_name *name)
 {

@@ -10,28 +10,39 @@ static uint64_t smaller(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* What is free for whoever needs it: what is reserved and not used would be given back. */
+static uint64_t unused(const struct store_quota *quota, uint64_t all, uint64_t free)
+{
+    const bool is_limited = all == quota->limit; /* or the host says how much there is */
+    return is_limited ? quota->limit - quota->used : free;
+}
+
 int64_t served_usage(struct work *work)
 {
     const struct store *store = work->store;
-    /* What is reserved and not used would be given back to whoever needs it. */
+    struct store_usage usage;
+    store_get_usage(store, &usage);
     const struct wire_usage record = {
-        .pages = store->pages.limit,
-        .free_pages = store->pages.limit - store->pages.used,
-        .inodes = store->inodes.limit,
-        .free_inodes = store->inodes.limit - store->inodes.used,
+        .pages = usage.pages,
+        .free_pages = unused(&store->pages, usage.pages, usage.free_pages),
+        .inodes = usage.inodes,
+        .free_inodes = unused(&store->inodes, usage.inodes, usage.free_inodes),
     };
     work->answer_size = wire_put_usage(&record, work->answer);
     return 0;
+}
+
+static uint64_t available(const struct store_quota *quota)
+{
+    return quota->limit - quota->used - quota->reserved;
 }
 
 int64_t served_reserve(struct work *work)
 {
     const struct wire_operation *op = &work->op;
     struct store_holder *holder = &work->client->holder;
-    struct store_usage usage;
-    store_get_usage(work->store, &usage);
-    const uint64_t pages = smaller(op->pages, usage.free_pages);
-    const uint64_t inodes = smaller(op->inodes, usage.free_inodes);
+    const uint64_t pages = smaller(op->pages, available(&work->store->pages));
+    const uint64_t inodes = smaller(op->inodes, available(&work->store->inodes));
     struct wire_reservation record = {.number = 0};
     const bool is_nothing = (op->pages > 0 && pages == 0) || (op->inodes > 0 && inodes == 0);
     if (is_nothing && served_can_reclaim(work)) {

@@ -44,6 +44,11 @@ int served_add(struct hf_server *server, struct store *store, bool read_only, ui
                uint32_t *number)
 {
     struct served *served = &server->served;
+    const hf_limits *limits = &server->settings.limits;
+    if (limits->frame_bytes < WIRE_FRAME_MAX ||
+        limits->unsent_bytes < WIRE_LENGTH_BYTES + WIRE_FRAME_MAX) {
+        return -EINVAL;
+    }
     if (served->count > WIRE_STORE_LAST - WIRE_STORE_FIRST) {
         return -ENOSPC;
     }
