@@ -125,6 +125,10 @@ void peer_drain(struct peer *peer);
 /* The sync table's and the handshake's way to a peer: gathered until server_settle(). */
 void peer_send(struct peer *peer, const struct wire_message *message);
 
+/* The room where the data of an ANSWER will stand if it is the very next message to the peer: what is
+ * put there need not be copied. NULL: there is none now, peer_send() will say why. */
+uint8_t *peer_answer_room(struct peer *peer, size_t size);
+
 /* Hand what was gathered to the kernel, as much as it takes. May set blocked or send_failed. */
 void peer_write(struct peer *peer);
 

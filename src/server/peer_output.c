@@ -66,6 +66,32 @@ void peer_flush(struct peer *peer)
     }
 }
 
+/* Room for a message of @size bytes. What was gathered before goes out first if it is much. NULL, with
+ * errno as of buffer_reserve(), or 0 when the peer does not read any more. */
+static uint8_t *make_room(struct peer *peer, size_t size)
+{
+    const size_t limit = peer->output.limit < GATHER_BYTES ? peer->output.limit : GATHER_BYTES;
+    if (!peer->blocked && peer->output.length + size > limit) {
+        peer_write(peer);
+        if (peer->send_failed) {
+            errno = 0;
+            return NULL; /* server_settle() comes to it: it is in to_flush */
+        }
+    }
+    return buffer_reserve(&peer->output, size);
+}
+
+uint8_t *peer_answer_room(struct peer *peer, size_t size)
+{
+    const struct wire_message empty = {.kind = WIRE_ANSWER};
+    if (peer->ended || peer->send_failed) {
+        return NULL;
+    }
+    const size_t head = wire_size(&empty);
+    uint8_t *const room = make_room(peer, head + size);
+    return room == NULL ? NULL : room + head;
+}
+
 void peer_send(struct peer *peer, const struct wire_message *message)
 {
     if (peer->ended || peer->send_failed) {
@@ -73,17 +99,11 @@ void peer_send(struct peer *peer, const struct wire_message *message)
     }
     struct hf_server *server = peer->server;
     const size_t size = wire_size(message);
-    const size_t limit = peer->output.limit < GATHER_BYTES ? peer->output.limit : GATHER_BYTES;
-    if (!peer->blocked && peer->output.length + size > limit) {
-        peer_write(peer);
-        if (peer->send_failed) {
-            return; /* server_settle() comes to it: it is in to_flush */
-        }
-    }
-
-    uint8_t *room = buffer_reserve(&peer->output, size);
+    uint8_t *const room = make_room(peer, size);
     if (room == NULL) {
-        peer_cut_off(peer, errno == ENOBUFS ? WIRE_REASON_TOO_SLOW : WIRE_REASON_NO_MEMORY);
+        if (errno != 0) {
+            peer_cut_off(peer, errno == ENOBUFS ? WIRE_REASON_TOO_SLOW : WIRE_REASON_NO_MEMORY);
+        }
         return;
     }
     wire_encode(message, room);

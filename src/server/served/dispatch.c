@@ -65,7 +65,7 @@ static void answer(const struct work *work, int error)
                   .seq = work->seq,
                   .error = (uint32_t)error,
                   .flags = work->flags,
-                  .data = work->answer,
+                  .data = work->is_in_place ? NULL : work->answer,
                   .data_size = error == 0 ? (uint32_t)work->answer_size : 0,
               });
 }

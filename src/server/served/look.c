@@ -157,14 +157,21 @@ int64_t served_read(struct work *work)
         return -EINVAL;
     }
     const int refused = served_may_data(work, op->inode, WIRE_USE_READ);
-    return refused != 0 ? refused
-                        : answer_bytes(work,
-                                       work->store->ops->read(work->store,
-                                                              &work->call,
-                                                              op->inode,
-                                                              (int64_t)op->offset,
-                                                              work->answer,
-                                                              (size_t)op->size));
+    if (refused != 0) {
+        return refused;
+    }
+    uint8_t *const room = peer_answer_room(work->peer, (size_t)op->size);
+    if (room != NULL) {
+        work->answer = room;
+        work->is_in_place = true;
+    }
+    return answer_bytes(work,
+                        work->store->ops->read(work->store,
+                                               &work->call,
+                                               op->inode,
+                                               (int64_t)op->offset,
+                                               work->answer,
+                                               (size_t)op->size));
 }
 
 int64_t served_seek(struct work *work)

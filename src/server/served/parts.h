@@ -77,6 +77,7 @@ struct work {
     uint8_t flags;     /* of the ANSWER */
     uint8_t *answer;   /* the ANSWER's data goes here */
     size_t answer_size;
+    bool is_in_place; /* where peer_send() wants it */
 };
 
 /* All is checked: what fails from here on fails in the store. */
