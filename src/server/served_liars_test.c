@@ -24,6 +24,7 @@ static void start(bool is_inexact)
     served_stage_init(&stage);
     stage.test.config.limits.uses = 3;
     stage.test.config.limits.stated_credentials = 2;
+    stage.test.config.limits.unsent_bytes = 1 << 20;
     served_stage_start(
         &stage,
         &(struct served_stage_options){
@@ -363,6 +364,30 @@ static void test_killed_in_the_middle_of_a_frame(void **state)
     test_server_await_clients(&stage.test, 1);
 }
 
+/* Answers are kept for a client that does not read them up to the limit. */
+static void test_answers_that_it_does_not_read(void **state)
+{
+    const uint64_t own = its_file();
+    raw_tell(&liar,
+             stage.store,
+             OP(WIRE_OP_SET,
+                .inode = own,
+                .mask = STORE_SET_SIZE,
+                .size = WIRE_DATA_MAX,
+                .now = served_now()));
+    for (uint32_t seq = 1; seq <= 200; seq++) {
+        raw_send_operation(&liar,
+                           stage.store,
+                           seq,
+                           OP(WIRE_OP_READ, .inode = own, .size = WIRE_DATA_MAX),
+                           (struct raw_how){0});
+    }
+    raw_expect_end(&liar);
+    raw_close(&liar);
+    test_server_await_clients(&stage.test, 1);
+    test_server_expect_log(&stage.test, "cut off: client does not read");
+}
+
 /* ---- credentials ---- */
 
 #define USER 4242
@@ -519,6 +544,7 @@ int main(void)
         TEST(test_looking_without_an_answer),
         TEST(test_more_data_than_an_operation_has),
         TEST(test_killed_in_the_middle_of_a_frame),
+        TEST(test_answers_that_it_does_not_read),
         TEST(test_use_of_what_it_may_not_open),
         TEST(test_write_to_what_it_may_only_read),
         TEST(test_make_where_it_may_not),

@@ -332,7 +332,8 @@ static void check(void)
         uses += peer->served.use_count;
         uint64_t bytes = 0;
         for (struct list *w = peer->served.waiting.next; w != &peer->served.waiting; w = w->next) {
-            bytes += list_entry(w, struct served_waiting, peer_link)->message.data_size;
+            bytes +=
+                served_waiting_bytes(&list_entry(w, struct served_waiting, peer_link)->message);
         }
         assert_int_equal(bytes, peer->served.waiting_bytes);
     }

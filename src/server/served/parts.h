@@ -185,6 +185,12 @@ int64_t served_return(struct work *work);
 
 /* ---- wait.c ---- */
 
+/* What it takes to keep it, as far as the limit goes. */
+static inline uint64_t served_waiting_bytes(const struct wire_message *message)
+{
+    return sizeof(struct served_waiting) + message->data_size;
+}
+
 /* Keep the operation; in no queue yet. NULL: no memory, or too much of this client's waits. */
 struct served_waiting *served_waiting_new(const struct work *work);
 void served_waiting_free(struct served_waiting *waiting);

@@ -15,7 +15,8 @@ struct served_waiting *served_waiting_new(const struct work *work)
 {
     struct served_peer *served = &work->peer->served;
     const uint32_t size = work->message->data_size;
-    if (served->waiting_bytes + size > work->server->settings.limits.waiting_bytes) {
+    const uint64_t bytes = served_waiting_bytes(work->message);
+    if (served->waiting_bytes + bytes > work->server->settings.limits.waiting_bytes) {
         return NULL;
     }
     struct served_waiting *waiting = malloc(sizeof(*waiting) + size);
@@ -33,7 +34,7 @@ struct served_waiting *served_waiting_new(const struct work *work)
     list_init(&waiting->link);
     list_init(&waiting->peer_link);
     list_append(&served->waiting, &waiting->peer_link);
-    served->waiting_bytes += size;
+    served->waiting_bytes += bytes;
     return waiting;
 }
 
@@ -41,7 +42,7 @@ void served_waiting_free(struct served_waiting *waiting)
 {
     list_remove(&waiting->link);
     list_remove(&waiting->peer_link);
-    waiting->client->peer->served.waiting_bytes -= waiting->message.data_size;
+    waiting->client->peer->served.waiting_bytes -= served_waiting_bytes(&waiting->message);
     free(waiting);
 }
 
