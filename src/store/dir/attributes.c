@@ -214,8 +214,8 @@ static int set_on_host(struct setting *setting)
     if (result == 0 && sets_size) {
         result = set_size(setting);
     }
-    if (result == 0 && sets_size && sets_mode && (setting->mode & (S_ISUID | S_ISGID)) != 0) {
-        result = set_mode(setting, setting->mode);
+    if (result == 0 && sets_size && sets_mode) {
+        set_mode(setting, setting->mode); /* again: the host may have taken something from it */
     }
     if (result < 0) {
         if (sets_owner &&
