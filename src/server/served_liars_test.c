@@ -184,6 +184,43 @@ static void test_unlink_of_what_another_holds(void **state)
     test_server_await_clients(&stage.test, 1);
 }
 
+/* What it made was its own until it got a name where others look. */
+static void test_unlink_of_what_others_may_know_by_now(void **state)
+{
+    hold(STORE_ROOT, HF_EXCLUSIVE);
+    const uint64_t grant = raw_hold_inode(&liar, stage.store, directory, HF_EXCLUSIVE);
+    const uint64_t own = served_make_in(&stage, &liar, STORE_ROOT, "own", S_IFREG | 0600);
+    assert_int_equal(raw_ask(&liar,
+                             stage.store,
+                             OP(WIRE_OP_LINK,
+                                .inode = directory,
+                                .number = own,
+                                .now = served_now(),
+                                .name = raw_name("shown")))
+                         .error,
+                     0);
+    struct wire_operation unlink = *OP(WIRE_OP_UNLINK,
+                                       .inode = directory,
+                                       .number = own,
+                                       .now = served_now(),
+                                       .name = raw_name("shown"));
+    const struct wire_operation *const from_root = OP(WIRE_OP_UNLINK,
+                                                      .inode = STORE_ROOT,
+                                                      .number = own,
+                                                      .now = served_now(),
+                                                      .name = raw_name("own"));
+    raw_release_inode(&liar, stage.store, directory, grant, HF_INVALID);
+    raw_round_trip(&liar);
+    raw_hold_inode(&good, stage.store, own, HF_SHARED);
+    is_answered_with(from_root, WIRE_REASON_NOT_HELD);
+
+    /* The good one, which did not make it, cleans up. */
+    raw_hold_inode(&good, stage.store, directory, HF_EXCLUSIVE);
+    assert_int_equal(raw_ask(&good, stage.store, &unlink).error, 0);
+    raw_hold_inode(&good, stage.store, STORE_ROOT, HF_EXCLUSIVE);
+    assert_int_equal(raw_ask(&good, stage.store, from_root).error, 0);
+}
+
 static void test_rename_over_what_another_holds(void **state)
 {
     hold(STORE_ROOT, HF_EXCLUSIVE);
@@ -527,6 +564,7 @@ int main(void)
         TEST(test_write_after_release),
         TEST(test_make_without_the_directory),
         TEST(test_unlink_of_what_another_holds),
+        TEST(test_unlink_of_what_others_may_know_by_now),
         TEST(test_rename_over_what_another_holds),
         TEST(test_copy_from_what_is_not_held),
         TEST(test_set_without_a_hold),
