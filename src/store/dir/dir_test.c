@@ -308,19 +308,21 @@ static void test_umask_is_left_alone(void **state)
     assert_int_equal(umask(mask), 077);
 }
 
-/* An exact time is on the host once the file is synced, or released. */
+/* An exact time is on the host once the file is synced, closed there, or released. */
 static void test_times_reach_the_host(void **state)
 {
     struct world *world = *state;
     const uint64_t number = make(world, STORE_ROOT, "a", S_IFREG | 0644);
     struct stat status;
-    for (time_t second = 10; second < 13; second++) {
+    for (time_t second = 10; second < 14; second++) {
         world->call.now.tv_sec = second;
         write_text(world, number, "x");
         if (second == 10) {
             assert_int_equal(world->ops->sync(world->store, number), 0);
         } else if (second == 11) {
             assert_int_equal(world->ops->sync(world->store, 0), 0);
+        } else if (second == 12) {
+            close_descriptor(world, number);
         } else {
             assert_int_equal(world->ops->hold(world->store, number), 0);
             assert_int_equal(world->ops->release(world->store, number), 0);
@@ -365,6 +367,8 @@ static void test_no_hidden_orphans(void **state)
     write_text(world, file, "old");
     assert_int_equal(ops->hold(world->store, file), 0);
     assert_int_equal(ops->hold(world->store, directory), 0);
+    close_descriptor(world, file);
+    close_descriptor(world, directory);
     assert_int_equal(ops->unlink(world->store, &world->call, STORE_ROOT, named("a")), 0);
     assert_int_equal(ops->remove_directory(world->store, &world->call, STORE_ROOT, named("d")), 0);
     struct dirent *entry;
@@ -517,25 +521,33 @@ static void test_deep_tree(void **state)
     }
     uint64_t file = make(world, directory, "file", S_IFREG | 0644);
     write_text(world, file, "deep");
-    make(world, STORE_ROOT, "other", S_IFDIR | 0755);
+    make(world, make(world, STORE_ROOT, "other", S_IFDIR | 0755), "moved", S_IFREG | 0644);
     end(world);
 
     /* It is counted, and found, from nothing. */
-    const struct store_limits limits = {INT64_C(1) << 30, depth + 100};
+    const struct store_limits limits = {INT64_C(1) << 30, depth + 1000};
     begin(world, &limits);
     struct store_usage usage;
     store_get_usage(world->store, &usage);
-    assert_int_equal(usage.free_inodes, 100 - 3);
+    assert_int_equal(usage.free_inodes, 1000 - 4);
     directory = STORE_ROOT;
     for (unsigned i = 0; i < depth; i++) {
         directory = look_up(world, directory, "directory").number;
     }
     file = look_up(world, directory, "file").number;
-    /* Two ways down in one operation, the second longer than the bound. */
+    /* Two ways down in one operation; the second is longer than the bound, and nothing of it is open
+     * any more. */
+    for (unsigned i = 0; i < DIR_MAX_OPEN; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%u", i);
+        make(world, STORE_ROOT, name, S_IFREG | 0644);
+    }
+    const uint64_t other = look_up(world, STORE_ROOT, "other").number;
     assert_int_equal(
         world->ops->rename(
-            world->store, &world->call, STORE_ROOT, named("other"), directory, named("moved"), 0),
+            world->store, &world->call, other, named("moved"), directory, named("moved"), 0),
         0);
+    look_up(world, directory, "moved");
     expect_text(world, file, "deep");
     assert_true(count_descriptors() <= before + DIR_MAX_OPEN);
     end(world);
