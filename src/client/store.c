@@ -337,6 +337,17 @@ int client_store_use(struct client_store *store, struct client_use *use, uint64_
     return result;
 }
 
+bool client_store_use_again(struct client_store *store, struct client_use *use)
+{
+    pthread_mutex_lock(&store->client->lock);
+    const bool is_told = use->told != 0;
+    if (is_told) {
+        note_use(store, use, use->inode, 0);
+    }
+    pthread_mutex_unlock(&store->client->lock);
+    return is_told;
+}
+
 void client_store_used(struct client_store *store, struct client_use *use, uint64_t inode,
                        uint8_t rights)
 {

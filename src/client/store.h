@@ -92,6 +92,8 @@ uint64_t client_store_number_end(struct client_store *store, uint64_t number);
 /* It is open here once more, for WIRE_USE_x. The server is told with the next message. */
 int client_store_use(struct client_store *store, struct client_use *use, uint64_t inode,
                      uint8_t rights);
+/* The same without any rights, if the server knows of it already. Return: does it? */
+bool client_store_use_again(struct client_store *store, struct client_use *use);
 /* The same, of which the server knows already. */
 void client_store_used(struct client_store *store, struct client_use *use, uint64_t inode,
                        uint8_t rights);

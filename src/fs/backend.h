@@ -55,6 +55,10 @@ struct backend_ops {
     /* The attributes that lookup() would give, without a node. */
     int (*stat_entry)(struct backend *backend, intptr_t directory, const char *name, ino_t number,
                       struct stat *attributes);
+    /* These two may be NULL where a node is enough for that: @node, which is held, lives although it
+     * may lose its last name, until unkeep(). Return: 0; -ENOENT when it has none. */
+    int (*keep)(struct backend *backend, intptr_t node);
+    void (*unkeep)(struct backend *backend, intptr_t node);
     /* What is open as @file, by name or not. The caller owes forget(). */
     int (*node_of_file)(struct backend *backend, intptr_t file, intptr_t *node);
 

@@ -39,10 +39,28 @@ void fs_set_working_directory(struct hf_fs *fs, const struct place *directory)
         atomic_exchange_explicit(&fs->cwd, directory->inode, memory_order_relaxed);
     fs->cwd_mount = directory->mount;
     pthread_mutex_unlock(&fs->cwd_mutex);
-    if (before != NULL) {
-        inode_unref(before);
+    fs_leave_directory(before, mount);
+}
+
+void fs_leave_directory(struct inode *inode, struct mount *mount)
+{
+    if (inode != NULL) {
+        inode_unkeep(inode);
+        inode_unref(inode);
         mount_unuse(mount);
     }
+}
+
+int fs_stay_in(const struct place *directory)
+{
+    int result = inode_keep(directory->inode);
+    if (result == 0) {
+        result = mount_use(directory->mount);
+        if (result < 0) {
+            inode_unkeep(directory->inode);
+        }
+    }
+    return result;
 }
 
 int fs_change_directory(struct hf_fs *fs, int at, const char *path, unsigned walk_flags)
@@ -57,7 +75,7 @@ int fs_change_directory(struct hf_fs *fs, int at, const char *path, unsigned wal
         inode_unref(directory.inode);
         directory = (struct place){NULL, NULL};
     } else if (result == 0) {
-        result = mount_use(directory.mount);
+        result = fs_stay_in(&directory);
     }
     if (result < 0) {
         inode_unref(directory.inode);

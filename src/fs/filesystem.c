@@ -82,7 +82,7 @@ static int make_backend(struct hf_fs *fs, uint32_t number)
     if (fs->new_served == NULL || number < WIRE_STORE_FIRST || number > WIRE_STORE_LAST) {
         return -ENODEV;
     }
-    int result = fs->new_served(fs->client, number, fs->page_bytes, &backend);
+    int result = fs->new_served(fs->client, number, fs->page_bytes, fs->check_pointers, &backend);
     return result < 0 ? result : add_backend(fs, backend);
 }
 
@@ -174,10 +174,7 @@ void fs_free(struct hf_fs *fs)
     while ((fd = descriptors_next(&fs->descriptors, fd)) >= 0) {
         fs_close(fs, fd);
     }
-    if (atomic_load(&fs->cwd) != NULL) {
-        inode_unref(atomic_load(&fs->cwd));
-        mount_unuse(fs->cwd_mount);
-    }
+    fs_leave_directory(atomic_load(&fs->cwd), fs->cwd_mount);
     mounts_deinit(fs);
     inodes_drop_all(fs);
     free_backends(fs);

@@ -34,9 +34,9 @@
 #include <sys/vfs.h>
 
 /* Make the backend of one of the server's stores, which has its number. Return: 0, -ENOMEM, or what
- * the server says. @page_bytes: what its cached data may take. */
+ * the server says. @page_bytes: what its cached data may take. @check_pointers: as in hf_fs_config. */
 typedef int fs_served_backend(hf_client *client, uint32_t store, size_t page_bytes,
-                              struct backend **out);
+                              bool check_pointers, struct backend **out);
 
 struct hf_fs {
     hf_client *client; /* a reference */
@@ -156,7 +156,12 @@ int fs_rename(struct hf_fs *fs, int at, const char *path, int new_at, const char
 
 /* cwd.c */
 int fs_working_directory(struct hf_fs *fs, struct place *out); /* a reference */
-/* Takes over the reference and the use of it, and gives back those of the one before. Without a
+/* See to it that somebody can be in @place, which is not the root: fs_leave_directory() gives that
+ * back, and the reference too. Return: 0; -ENOENT when it was removed meanwhile; or what
+ * mount_use() says. */
+int fs_stay_in(const struct place *directory);
+void fs_leave_directory(struct inode *inode, struct mount *mount); /* NULL: the root */
+/* Takes over the reference and what fs_stay_in() has done, and leaves the one before. Without a
  * directory it is the root. */
 void fs_set_working_directory(struct hf_fs *fs, const struct place *directory);
 int fs_change_directory(struct hf_fs *fs, int at, const char *path, unsigned walk_flags);

@@ -8,7 +8,6 @@
 #include "fs/open_flags.h"
 #include "wire/mounts.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -194,35 +193,43 @@ static void take_back(struct import *import)
     }
 }
 
-static void set_surroundings(const struct import *import)
+/* In the working directory that came along. */
+static int stay_in_directory(const struct import *import, struct place *directory)
 {
-    struct place directory = {.inode = NULL}; /* the root */
-    if (import->head.has_directory) {
-        const struct open_file *file = import->items[import->head.items - 1];
-        directory = (struct place){file->mount, inode_ref(file->inode)};
-        int result = mount_use(file->mount);
-        assert(result == 0); /* @file uses it already */
-        (void)result;
+    *directory = (struct place){.inode = NULL}; /* the root */
+    if (!import->head.has_directory) {
+        return 0;
     }
-    fs_set_working_directory(import->fs, &directory);
-    fs_set_umask(import->fs, import->head.umask);
+    const struct open_file *file = import->items[import->head.items - 1];
+    const struct place place = {file->mount, file->inode};
+    int result = fs_stay_in(&place);
+    if (result == 0) {
+        *directory = (struct place){place.mount, inode_ref(place.inode)};
+    }
+    return result;
 }
 
 static int import_all(struct import *import)
 {
+    struct place directory = {.inode = NULL};
     int result = claim_all(import);
     if (result == 0) {
         result = place_all(import);
+    }
+    if (result == 0) {
+        result = stay_in_directory(import, &directory);
     }
     if (result == 0 && import->head.items > 0) {
         /* From here on it is here, and nowhere else. */
         result = park_drop(import->fs->client, import->head.ticket);
     }
     if (result < 0) {
+        fs_leave_directory(directory.inode, directory.mount);
         take_back(import);
         return result;
     }
-    set_surroundings(import);
+    fs_set_working_directory(import->fs, &directory);
+    fs_set_umask(import->fs, import->head.umask);
     return 0;
 }
 

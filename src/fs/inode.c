@@ -304,6 +304,32 @@ void inode_close_file(struct inode *inode, intptr_t file)
     inode->backend->ops->close(inode->backend, file);
 }
 
+int inode_keep(struct inode *inode)
+{
+    struct backend *backend = inode->backend;
+    if (backend->ops->keep == NULL) {
+        return 0;
+    }
+    int result = inode_acquire(inode, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    result = backend->ops->keep(backend, inode->backend_node);
+    int released = inode_release(inode);
+    if (result == 0 && released < 0) {
+        backend->ops->unkeep(backend, inode->backend_node);
+    }
+    return result < 0 ? result : released;
+}
+
+void inode_unkeep(struct inode *inode)
+{
+    struct backend *backend = inode->backend;
+    if (backend->ops->keep != NULL) {
+        backend->ops->unkeep(backend, inode->backend_node);
+    }
+}
+
 int inode_give_node_of_file(struct inode *inode, intptr_t file)
 {
     struct backend *backend = inode->backend;

@@ -141,6 +141,12 @@ static inline void inode_file_opened(struct inode *inode)
 
 void inode_close_file(struct inode *inode, intptr_t file);
 
+/* Somebody is there, or has it open with O_PATH: it stays although it may lose its last name, until
+ * inode_unkeep(). It has a node; the caller holds no inode. Return: 0; -ENOENT when it has lost that
+ * meanwhile; or what acquiring it says. */
+int inode_keep(struct inode *inode);
+void inode_unkeep(struct inode *inode);
+
 /* It has a name, or had one in @epoch: if another client has removed that since, the epoch will be
  * another one when the inode is held again. */
 static inline void inode_had_name(struct inode *inode, uint64_t epoch)

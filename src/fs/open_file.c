@@ -36,6 +36,12 @@ int open_file_new(struct hf_fs *fs, const struct place *place, intptr_t backend_
     struct inode *inode = place->inode;
     struct open_file *file = calloc(1, sizeof *file);
     int result = file == NULL ? -ENOMEM : mount_use(place->mount);
+    if (result == 0 && (flags & O_PATH) != 0) {
+        result = inode_keep(inode);
+        if (result < 0) {
+            mount_unuse(place->mount);
+        }
+    }
     if (result < 0) {
         hf_sync_close(handle);
         if (backend_file != BACKEND_NO_FILE) {
@@ -80,6 +86,9 @@ void open_file_drop(struct open_file *file, uint64_t references)
     hf_sync_close(file->handle);
     if (file->backend_file != BACKEND_NO_FILE) {
         inode_close_file(file->inode, file->backend_file);
+    }
+    if (open_file_is_path(file)) {
+        inode_unkeep(file->inode);
     }
     inode_unref(file->inode);
     mount_unuse(file->mount);

@@ -9,20 +9,30 @@
 /* The smallest that a page is anywhere: memory is there, or not, in multiples of it. */
 #define PAGE 4096
 
-static int read_user(void *to, const void *from, size_t size)
+size_t user_memory_read_part(void *to, const void *from, size_t size)
 {
     const struct iovec local = {.iov_base = to, .iov_len = size};
     const struct iovec remote = {.iov_base = (void *)(uintptr_t)from, .iov_len = size};
-    ssize_t done = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
-    return done == (ssize_t)size ? 0 : -EFAULT;
+    const ssize_t done = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+    return done < 0 ? 0 : (size_t)done;
+}
+
+size_t user_memory_write_part(void *to, const void *from, size_t size)
+{
+    const struct iovec local = {.iov_base = (void *)(uintptr_t)from, .iov_len = size};
+    const struct iovec remote = {.iov_base = to, .iov_len = size};
+    const ssize_t done = process_vm_writev(getpid(), &local, 1, &remote, 1, 0);
+    return done < 0 ? 0 : (size_t)done;
+}
+
+static int read_user(void *to, const void *from, size_t size)
+{
+    return user_memory_read_part(to, from, size) == size ? 0 : -EFAULT;
 }
 
 int user_memory_write(void *to, const void *from, size_t size)
 {
-    const struct iovec local = {.iov_base = (void *)(uintptr_t)from, .iov_len = size};
-    const struct iovec remote = {.iov_base = to, .iov_len = size};
-    ssize_t done = process_vm_writev(getpid(), &local, 1, &remote, 1, 0);
-    return done == (ssize_t)size ? 0 : -EFAULT;
+    return user_memory_write_part(to, from, size) == size ? 0 : -EFAULT;
 }
 
 int user_memory_test(void)

@@ -17,4 +17,9 @@ int user_memory_check_string(const char *string, size_t limit);
 /* Return: 0, -EFAULT: then a part may have been written. */
 int user_memory_write(void *to, const void *from, size_t size);
 
+/* As far as the memory goes; one of the two pointers is the caller's. Return: how many bytes from the
+ * beginning on, 0 for none. */
+size_t user_memory_read_part(void *to, const void *from, size_t size);
+size_t user_memory_write_part(void *to, const void *from, size_t size);
+
 #endif

@@ -61,6 +61,19 @@ static void test_only_what_may_be_written_is_written(void **state)
     assert_int_equal(user_memory_write(NULL, "abc", 3), -EFAULT);
 }
 
+static void test_memory_is_copied_as_far_as_it_goes(void **state)
+{
+    char *memory = *state;
+    char bytes[3] = "";
+    assert_int_equal(user_memory_read_part(bytes, memory + 2 * PAGE - 2, 3), 2);
+    assert_memory_equal(bytes, "xx", 3);
+    assert_int_equal(user_memory_read_part(bytes, memory + 2 * PAGE, 3), 0);
+    assert_int_equal(user_memory_write_part(memory + PAGE - 2, "abc", 3), 2);
+    assert_memory_equal(memory + PAGE - 3, "xabx", 4);
+    assert_int_equal(user_memory_write_part(memory + PAGE, "abc", 3), 0);
+    assert_int_equal(user_memory_write_part(NULL, "abc", 3), 0);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -69,6 +82,7 @@ int main(void)
         TEST(test_strings_are_read_to_their_end),
         TEST(test_what_is_not_there_is_no_string),
         TEST(test_only_what_may_be_written_is_written),
+        TEST(test_memory_is_copied_as_far_as_it_goes),
     };
     return cmocka_run_group_tests_name("user memory", tests, NULL, NULL);
 }

@@ -267,7 +267,8 @@ static int count_entry(void *context, struct store_name name, uint64_t number, u
     return 0;
 }
 
-/* The way up from a directory follows it through renames, and ends when it is removed. */
+/* The way up from a directory follows it through renames, and stays when it is removed: as long as it
+ * is held, however much of it is removed too. */
 static void test_parent(void **state)
 {
     struct world *world = *state;
@@ -284,11 +285,27 @@ static void test_parent(void **state)
     assert_int_equal(world->ops->hold(world->store, b), 0);
     assert_int_equal(
         world->ops->remove_directory(world->store, &world->call, STORE_ROOT, named("c")), 0);
-    assert_int_equal(world->ops->parent(world->store, b, &parent), -ENOENT);
+    assert_int_equal(world->ops->parent(world->store, b, &parent), 0);
+    assert_true(parent == STORE_ROOT);
     unsigned count;
     assert_int_equal(world->ops->list(world->store, &world->call, b, 0, count_entry, &count),
                      -ENOENT);
     assert_int_equal(world->ops->release(world->store, b), 0);
+
+    const uint64_t c = make(world, a, "c", S_IFDIR);
+    struct store_attributes attributes;
+    assert_int_equal(world->ops->hold(world->store, c), 0);
+    assert_int_equal(world->ops->remove_directory(world->store, &world->call, a, named("c")), 0);
+    assert_int_equal(
+        world->ops->remove_directory(world->store, &world->call, STORE_ROOT, named("a")), 0);
+    assert_int_equal(world->ops->parent(world->store, c, &parent), 0);
+    assert_true(parent == a);
+    assert_int_equal(world->ops->parent(world->store, a, &parent), 0);
+    assert_true(parent == STORE_ROOT);
+    assert_int_equal(world->ops->get_attributes(world->store, a, &attributes), 0);
+    assert_int_equal(attributes.links, 0);
+    assert_int_equal(world->ops->release(world->store, c), 0);
+    assert_int_equal(world->ops->get_attributes(world->store, a, &attributes), -ESTALE);
 }
 
 /* What is read once more within a day has its access time moved only by the first read. */

@@ -145,7 +145,8 @@ struct store_ops {
     /* -ENOENT, -ENOTDIR. */
     int (*lookup)(struct store *store, uint64_t directory, struct store_name name,
                   struct store_attributes *out);
-    /* The directory a directory is in; the root is in itself. -ENOENT when it was removed. */
+    /* The directory a directory is in; the root is in itself. One that was removed, and is held, is in
+     * the directory that it was in last, which lives as long. */
     int (*parent)(struct store *store, uint64_t directory, uint64_t *out);
     /* The entries behind @position, newest first; 0: all. Positions stay good while entries come and
      * go: what was there all the time is listed exactly once, under its old name or its new one if

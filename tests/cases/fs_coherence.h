@@ -24,5 +24,6 @@ long see_fifth_byte(hf_fs *fs);
 /* fs_coherence_data.c: data and extended attributes. */
 extern const struct pair data_pairs[];
 extern const size_t data_pair_count;
+extern const struct pair mapping_pair;
 
 #endif

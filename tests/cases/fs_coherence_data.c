@@ -235,7 +235,6 @@ const struct pair data_pairs[] = {
     {"copy, read", make_ten_bytes, do_copy, see_fifth_byte, '4', '0'},
     {"copy, stat", make_ten_bytes, do_copy_to_the_end, see_size, 10, 15},
     {"copy, copy", make_ten_bytes, do_copy_to_the_end, see_end_of_copy, 5, 10},
-    {"store in a mapping, read", make_ten_bytes, do_store, see_fifth_byte, '4', 'X'},
     {"O_TMPFILE, readdir", make_ten_bytes, do_create_unnamed, see_entries, 3, 3},
     {"setxattr, getxattr", undo_set_xattr, do_set_xattr, see_xattr, -ENODATA, 5},
     {"setxattr, fgetxattr",
@@ -249,5 +248,8 @@ const struct pair data_pairs[] = {
     {"fremovexattr, listxattr", undo_remove_xattr, do_remove_xattr, see_xattr_listed, 1, 0},
     {"lsetxattr, getxattr", undo_remove_xattr, do_replace_xattr, see_xattr, 5, 12},
 };
+
+const struct pair mapping_pair = {
+    "store in a mapping, read", make_ten_bytes, do_store, see_fifth_byte, '4', 'X'};
 
 const size_t data_pair_count = sizeof data_pairs / sizeof data_pairs[0];

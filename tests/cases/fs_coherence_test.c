@@ -278,6 +278,12 @@ static void test_a_change_of_data_is_seen_at_once(void **state)
     }
 }
 
+static void test_a_store_in_a_mapping_is_seen_at_once(void **state)
+{
+    FS_WORLD_DIRECT_ONLY("it has no memory that processes could share");
+    play_pair(&mapping_pair);
+}
+
 /* A file that another process removed goes on for those who have it open. */
 static void act_keep_open(struct fs_world *world, void *argument)
 {
@@ -470,6 +476,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_change_is_seen_at_once),
         cmocka_unit_test(test_a_change_of_data_is_seen_at_once),
+        cmocka_unit_test(test_a_store_in_a_mapping_is_seen_at_once),
         cmocka_unit_test(test_a_removed_file_lives_while_it_is_open),
         cmocka_unit_test(test_a_removed_directory_is_empty),
         cmocka_unit_test(test_reading_a_directory_that_changes),

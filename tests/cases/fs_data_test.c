@@ -184,7 +184,11 @@ static void act_use_bad_arguments(struct fs_world *world, void *argument)
 
 static void test_bad_arguments(void **state)
 {
-    play(act_use_bad_arguments);
+    struct fs_world world;
+    fs_world_init(&world);
+    world.bad_pointers = true;
+    fs_world_play(&world, act_use_bad_arguments, NULL);
+    fs_world_deinit(&world);
 }
 
 /* ---- descriptors ---- */
@@ -197,6 +201,8 @@ static void act_use_paths(struct fs_world *world, void *argument)
     hf_dirent entry;
     CHECK_EQUAL(hf_close(fs, make_digits(fs, "file")), 0);
     CHECK_EQUAL(hf_mkdir(fs, "directory", 0755), 0);
+    CHECK_EQUAL(hf_symlink(fs, "file", "link"), 0);
+    CHECK_EQUAL(hf_mkfifo(fs, "pipe", 0644), 0);
     for (size_t i = 0; i < sizeof what / sizeof what[0]; i++) {
         int fd = hf_open(fs, what[i], O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
         CHECK(fd >= 0);
@@ -225,15 +231,7 @@ static void act_use_paths(struct fs_world *world, void *argument)
 
 static void test_what_o_path_is_good_for(void **state)
 {
-    struct fs_world world;
-    char path[160];
-    fs_world_init(&world);
-    snprintf(path, sizeof path, "%s/link", world.root);
-    assert_int_equal(symlink("file", path), 0);
-    snprintf(path, sizeof path, "%s/pipe", world.root);
-    assert_int_equal(mkfifo(path, 0644), 0);
-    fs_world_play(&world, act_use_paths, NULL);
-    fs_world_deinit(&world);
+    play(act_use_paths);
 }
 
 /* Without a name a file is there for those who have it open, across a fork too. */
@@ -348,6 +346,7 @@ static void act_set_status(struct fs_world *world, void *argument)
 
 static void test_status_flags_reach_the_host(void **state)
 {
+    FS_WORLD_DIRECT_ONLY("there is nothing on the host that flags could reach");
     play(act_set_status);
 }
 
@@ -408,9 +407,45 @@ static void act_map(struct fs_world *world, void *argument)
     CHECK_EQUAL(hf_mmap(fs, NULL, 10, PROT_READ, MAP_SHARED, directory, 0, &mapping), -ENODEV);
 }
 
+/* What is changed in a private mapping is nobody else's, and what is behind the end is zeros. */
+static void act_map_privately(struct fs_world *world, void *argument)
+{
+    hf_fs *fs = world->fs;
+    char digits[10];
+    void *mapping;
+    int fd = make_digits(fs, "file");
+    CHECK_EQUAL(hf_ftruncate(fs, fd, 5000), 0);
+    CHECK_EQUAL(hf_mmap(fs, NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0, &mapping), 0);
+    char *bytes = mapping;
+    CHECK_EQUAL(memcmp(bytes, "0123456789", 11), 0);
+    for (int i = 10; i < 8192; i++) {
+        CHECK_EQUAL(bytes[i], 0);
+    }
+    bytes[5] = 'a';
+    CHECK_EQUAL(hf_pread(fs, fd, digits, 10, 0), 10);
+    CHECK_EQUAL(memcmp(digits, "0123456789", 10), 0);
+    CHECK_EQUAL(hf_munmap(fs, mapping, 8192), 0);
+    CHECK_EQUAL(hf_mmap(fs, NULL, 10, PROT_READ, MAP_PRIVATE, fd, 4096, &mapping), 0);
+    CHECK_EQUAL(hf_munmap(fs, mapping, 10), 0);
+    CHECK_EQUAL(hf_mmap(fs, NULL, 10, PROT_READ, MAP_PRIVATE, fd, 1, &mapping), -EINVAL);
+    int write_only = hf_open(fs, "file", O_WRONLY, 0);
+    CHECK_EQUAL(hf_mmap(fs, NULL, 10, PROT_READ, MAP_PRIVATE, write_only, 0, &mapping), -EACCES);
+    int directory = hf_open(fs, "/", O_RDONLY, 0);
+    CHECK_EQUAL(hf_mmap(fs, NULL, 10, PROT_READ, MAP_PRIVATE, directory, 0, &mapping), -ENODEV);
+    if (fs_world_is_served()) {
+        CHECK_EQUAL(hf_mmap(fs, NULL, 10, PROT_READ, MAP_SHARED, fd, 0, &mapping), -ENODEV);
+    }
+}
+
 static void test_mappings(void **state)
 {
+    FS_WORLD_DIRECT_ONLY("it has no memory that processes could share");
     play(act_map);
+}
+
+static void test_private_mappings(void **state)
+{
+    play(act_map_privately);
 }
 
 /* Values too large for the cache, and more of them than it keeps, are right all the same. */
@@ -529,6 +564,7 @@ static void act_check(struct fs_world *world, void *argument)
 
 static void test_files_that_others_change(void **state)
 {
+    FS_WORLD_DIRECT_ONLY("nobody else can change them");
     play(act_check);
 }
 
@@ -596,27 +632,29 @@ static void act_append(struct fs_world *world, void *argument)
         copy_and_fail,
     };
     hf_fs *fs = world->fs;
-    char path[160];
     struct stat before;
     struct stat after;
     int from = make_digits(fs, "from");
     int fd = hf_open(fs, "log", O_CREAT | O_RDWR | O_APPEND, 0644);
     CHECK(fd >= 0);
-    snprintf(path, sizeof path, "%s/log", world->root);
     for (size_t i = 0; i < sizeof moves / sizeof moves[0]; i++) {
         CHECK_EQUAL(hf_write(fs, fd, "0123456789", 10), 10);
         moves[i](fs, fd, from);
-        CHECK_EQUAL(stat(path, &before), 0);
+        CHECK_EQUAL(fs_world_stat(world, "log", &before), 0);
         CHECK_EQUAL(hf_write(fs, fd, "end", 3), 3);
         CHECK_EQUAL(hf_lseek(fs, fd, 0, SEEK_CUR), before.st_size + 3);
-        CHECK_EQUAL(stat(path, &after), 0);
+        CHECK_EQUAL(fs_world_stat(world, "log", &after), 0);
         CHECK_EQUAL(after.st_size, before.st_size + 3);
     }
 }
 
 static void test_an_append_goes_to_the_end(void **state)
 {
-    play(act_append);
+    struct fs_world world;
+    fs_world_init(&world);
+    world.bad_pointers = true;
+    fs_world_play(&world, act_append, NULL);
+    fs_world_deinit(&world);
 }
 
 int main(void)
@@ -631,6 +669,7 @@ int main(void)
         cmocka_unit_test(test_status_flags_reach_the_host),
         cmocka_unit_test(test_far_offsets_and_holes),
         cmocka_unit_test(test_mappings),
+        cmocka_unit_test(test_private_mappings),
         cmocka_unit_test(test_large_xattrs),
         cmocka_unit_test(test_files_that_others_change),
         cmocka_unit_test(test_an_append_goes_to_the_end),

@@ -4,22 +4,57 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define NOBODY 65534
+
+enum fs_world_kind fs_world_kind(void)
+{
+    const char *kind = getenv("HF_TEST_MOUNT");
+    if (kind == NULL) {
+        return FS_WORLD_DIRECT;
+    }
+    assert_true(strcmp(kind, "ram") == 0 || strcmp(kind, "dir") == 0);
+    return strcmp(kind, "ram") == 0 ? FS_WORLD_RAM : FS_WORLD_DIR;
+}
 
 void fs_world_init(struct fs_world *world)
 {
     fs_world_init_in(world, "/tmp");
 }
 
+/* What a served world's server has, whom nobody may ask too. */
+static void start_server(struct fs_world *world)
+{
+    static const uid_t nobody = NOBODY;
+    hf_server_mount mount = HF_SERVER_MOUNT_INIT;
+    if (world->kind != FS_WORLD_DIRECT) {
+        mount.kind = world->kind == FS_WORLD_RAM ? HF_MOUNT_RAM : HF_MOUNT_DIR;
+        mount.source = world->kind == FS_WORLD_RAM ? NULL : world->root;
+        mount.path = "/";
+        mount.mode = 0755;
+        world->server.config.mounts = &mount;
+        world->server.config.mount_count = 1;
+    }
+    world->server.config.allow_uids = &nobody;
+    world->server.config.allow_uid_count = 1;
+    assert_int_equal(chmod(world->server.folder, 0711), 0);
+    test_server_start(&world->server);
+}
+
 void fs_world_init_in(struct fs_world *world, const char *parent)
 {
     *world = (struct fs_world){
         .patience_seconds = FS_WORLD_PATIENCE_SECONDS,
+        .kind = fs_world_kind(),
         .small_caches = getenv("HF_TEST_SMALL_CACHES") != NULL,
     };
     test_server_init(&world->server);
@@ -32,7 +67,7 @@ void fs_world_init_in(struct fs_world *world, const char *parent)
         NULL, sizeof *world->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(world->shared != MAP_FAILED);
     fs_world_set_meeting(world, 2);
-    test_server_start(&world->server);
+    start_server(world);
 }
 
 static int remove_entry(const char *path, const struct stat *attributes, int type, struct FTW *at)
@@ -42,11 +77,24 @@ static int remove_entry(const char *path, const struct stat *attributes, int typ
 
 void fs_world_deinit(struct fs_world *world)
 {
+    test_server_await_clients(&world->server, 0);
+    const hf_server_stats stats = test_server_stats(&world->server);
+    assert_int_equal(stats.cut_off, 0);
+    assert_int_equal(stats.uses, 0);
+    assert_int_equal(stats.reserved_pages, 0);
+    assert_int_equal(stats.reserved_inodes, 0);
+    test_server_deinit(&world->server);
     assert_int_equal(nftw(world->root, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
     assert_int_equal(nftw(world->outside, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
     assert_int_equal(folder_remove(world->folder), 0);
     munmap(world->shared, sizeof *world->shared);
-    test_server_deinit(&world->server);
+}
+
+hf_fs_config fs_world_config(const struct fs_world *world)
+{
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    config.root = world->kind == FS_WORLD_DIRECT ? world->root : NULL;
+    return config;
 }
 
 int fs_world_attach_client(const struct fs_world *world, hf_client *client,
@@ -54,6 +102,8 @@ int fs_world_attach_client(const struct fs_world *world, hf_client *client,
 {
     hf_fs_config config = *wanted;
     config.cache_bytes = world->small_caches ? 1 : world->cache_bytes;
+    config.page_bytes = world->small_caches ? 1 : 0;
+    config.check_pointers = world->bad_pointers && world->kind != FS_WORLD_DIRECT;
     if (!world->small_caches) {
         return hf_fs_attach(client, &config, out);
     }
@@ -69,13 +119,12 @@ int fs_world_attach_client(const struct fs_world *world, hf_client *client,
 
 void fs_world_join(struct fs_world *world)
 {
-    hf_fs_config config = HF_FS_CONFIG_INIT;
-    config.root = world->root;
+    const hf_fs_config config = fs_world_config(world);
     CHECK_EQUAL(hf_client_connect(world->server.address, NULL, &world->client), 0);
     CHECK_EQUAL(fs_world_attach_client(world, world->client, &config, &world->fs), 0);
 }
 
-hf_fs *fs_world_attach(struct fs_world *world, const hf_fs_config *config)
+hf_fs *fs_world_attach(const struct fs_world *world, const hf_fs_config *config)
 {
     hf_client *client;
     hf_fs *fs;
@@ -89,6 +138,23 @@ void fs_world_leave(struct fs_world *world)
 {
     world->fs = hf_fs_detach(world->fs);
     world->client = hf_client_unref(world->client);
+}
+
+void fs_world_become_nobody(struct fs_world *world)
+{
+    if (geteuid() != 0) {
+        return;
+    }
+    if (world->kind != FS_WORLD_DIRECT) {
+        fs_world_leave(world);
+    }
+    CHECK_EQUAL(setgroups(0, NULL), 0);
+    CHECK_EQUAL(setresgid(NOBODY, NOBODY, NOBODY), 0);
+    CHECK_EQUAL(setresuid(NOBODY, NOBODY, NOBODY), 0);
+    CHECK_EQUAL(prctl(PR_SET_DUMPABLE, 1), 0); /* /proc/self is its own again */
+    if (world->kind != FS_WORLD_DIRECT) {
+        fs_world_join(world);
+    }
 }
 
 pid_t fs_world_start(struct fs_world *world, fs_world_act *act, void *argument)
@@ -149,20 +215,34 @@ void fs_world_meet(struct fs_world *world)
     pthread_barrier_wait(&world->shared->barrier);
 }
 
-char *fs_world_read_file(const struct fs_world *world, const char *name, size_t *size)
+int fs_world_stat(const struct fs_world *world, const char *name, struct stat *attributes)
 {
     char path[160];
-    snprintf(path, sizeof path, "%s/%s", world->root, name);
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, 0, SEEK_END), 0);
-    *size = (size_t)ftell(file);
-    rewind(file);
+    if (world->kind == FS_WORLD_DIRECT) {
+        snprintf(path, sizeof path, "%s/%s", world->root, name);
+        return stat(path, attributes) < 0 ? -errno : 0;
+    }
+    const hf_fs_config config = fs_world_config(world);
+    hf_fs *fs = fs_world_attach(world, &config);
+    const int result = hf_stat(fs, name, attributes);
+    hf_fs_detach(fs);
+    return result;
+}
+
+char *fs_world_read_file(const struct fs_world *world, const char *name, size_t *size)
+{
+    const hf_fs_config config = fs_world_config(world);
+    hf_fs *fs = fs_world_attach(world, &config);
+    struct stat attributes;
+    const int fd = hf_open(fs, name, O_RDONLY, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(hf_fstat(fs, fd, &attributes), 0);
+    *size = (size_t)attributes.st_size;
     char *content = malloc(*size + 1);
     assert_non_null(content);
-    assert_int_equal(fread(content, 1, *size, file), *size);
+    assert_int_equal(hf_read(fs, fd, content, *size), *size);
     content[*size] = '\0';
-    fclose(file);
+    hf_fs_detach(fs);
     return content;
 }
 

@@ -1,10 +1,13 @@
 /*
- * A small world for filesystem tests: a server, a directory of the host, and processes that
- * share it, each a client of its own.
+ * A small world for filesystem tests: a server, a directory, and processes that share it, each a
+ * client of its own.
  *
  * The test's own process has the server and no client. Actors are forked from it; what fails
  * in one of them ends it with status 1, and the test fails when it is waited for. Every
  * process gives up after a number of seconds.
+ *
+ * The directory is one of the host's, mounted directly; or with HF_TEST_MOUNT=ram or =dir in the
+ * environment, a served mount of that kind, where the same holds.
  */
 #ifndef HF_TESTS_LIB_FS_WORLD_H
 #define HF_TESTS_LIB_FS_WORLD_H
@@ -24,16 +27,26 @@ struct fs_world_shared {
     _Atomic uint64_t slots[FS_WORLD_SLOTS];
 };
 
+enum fs_world_kind {
+    FS_WORLD_DIRECT,
+    FS_WORLD_RAM,
+    FS_WORLD_DIR,
+};
+
 struct fs_world {
     struct test_server server;
+    enum fs_world_kind kind;   /* of what is mounted at "/" */
     unsigned patience_seconds; /* FS_WORLD_PATIENCE_SECONDS; change it after init */
     char folder[FOLDER_PATH_BYTES];
-    char root[80];    /* mounted at "/" */
-    char outside[80]; /* a directory beside it */
+    char root[80];    /* DIRECT and DIR: mounted at "/", with DIR only the server may touch it */
+    char outside[80]; /* a directory of the host beside it */
     struct fs_world_shared *shared;
     bool small_caches;  /* actors keep next to nothing: everything is looked up all the time */
     size_t cache_bytes; /* else: as in hf_fs_config */
-    hf_client *client;  /* an actor's own */
+    /* On a served mount there is no system call that looks at the callers' pointers: actors have
+     * them checked. Change it after init. */
+    bool bad_pointers;
+    hf_client *client; /* an actor's own */
     hf_fs *fs;
 };
 
@@ -42,11 +55,31 @@ typedef void fs_world_act(struct fs_world *world, void *argument);
 /* With HF_TEST_SMALL_CACHES in the environment the actors have small caches. */
 void fs_world_init(struct fs_world *world);
 
+/* The kind of mount that fs_world_init() will have. */
+enum fs_world_kind fs_world_kind(void);
+
+static inline bool fs_world_is_served(void)
+{
+    return fs_world_kind() != FS_WORLD_DIRECT;
+}
+
+/* At the beginning of a test: on served mounts there is nothing to be tested, and @why. */
+#define FS_WORLD_DIRECT_ONLY(why)                                                                  \
+    do {                                                                                           \
+        if (fs_world_is_served()) {                                                                \
+            print_message("# not on a served mount: %s\n", why);                                   \
+            return;                                                                                \
+        }                                                                                          \
+    } while (0)
+
 /* The same with both directories in a folder below @parent. */
 void fs_world_init_in(struct fs_world *world, const char *parent);
 
 /* Fails the test if anything but files in the two directories is left. */
 void fs_world_deinit(struct fs_world *world);
+
+/* What a client of this world attaches with. */
+hf_fs_config fs_world_config(const struct fs_world *world);
 
 /* As hf_fs_attach(), with caches as @world wants them. */
 int fs_world_attach_client(const struct fs_world *world, hf_client *client,
@@ -56,8 +89,12 @@ int fs_world_attach_client(const struct fs_world *world, hf_client *client,
 void fs_world_join(struct fs_world *world);
 void fs_world_leave(struct fs_world *world);
 
+/* From here on this process may not do everything, if it ever might: it is nobody. On a served
+ * mount it connects anew for that, since the server takes from the connection who a client is. */
+void fs_world_become_nobody(struct fs_world *world);
+
 /* One more client of the server, which ends when its filesystem object is detached. */
-hf_fs *fs_world_attach(struct fs_world *world, const hf_fs_config *config);
+hf_fs *fs_world_attach(const struct fs_world *world, const hf_fs_config *config);
 
 /* Fork an actor, which joins, acts and leaves. */
 pid_t fs_world_start(struct fs_world *world, fs_world_act *act, void *argument);
@@ -75,7 +112,11 @@ void fs_world_play(struct fs_world *world, fs_world_act *act, void *argument);
 void fs_world_set_meeting(struct fs_world *world, unsigned count);
 void fs_world_meet(struct fs_world *world);
 
-/* The whole of a file of the host's, with a NUL behind it; free() it. */
+/* stat(2) of a file as others see it: the host, or on a served mount another client. */
+int fs_world_stat(const struct fs_world *world, const char *name, struct stat *attributes);
+
+/* The whole of a file, as nobody has it cached, with a NUL behind it; free() it. In the test's own
+ * process. */
 char *fs_world_read_file(const struct fs_world *world, const char *name, size_t *size);
 
 /* In an actor: end this process with status 1 unless @condition holds. */

@@ -77,42 +77,43 @@ int sb_set_owner(struct backend *backend, intptr_t node, uid_t owner, gid_t grou
     return result;
 }
 
-static bool is_now(const struct timespec times[2])
+/* The times that utimensat(2) was given: what it asks for. Return: 0; -EINVAL, -EFAULT. */
+static int take_times(const struct sb *served, const struct timespec *given,
+                      struct wire_operation *operation, bool *is_present)
 {
-    return times == NULL || (times[0].tv_nsec == UTIME_NOW && times[1].tv_nsec == UTIME_NOW);
-}
-
-static struct timespec chosen(const struct timespec *time, struct timespec now)
-{
-    return time == NULL || time->tv_nsec == UTIME_NOW ? now : *time;
+    struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
+    static const uint32_t masks[2] = {SERVED_SET_ATIME, SERVED_SET_MTIME};
+    if (given != NULL && sb_get(served, times, given, sizeof times) < sizeof times) {
+        return -EFAULT;
+    }
+    for (int i = 0; i < 2; i++) {
+        const long nanoseconds = times[i].tv_nsec;
+        if (nanoseconds == UTIME_OMIT) {
+            continue;
+        }
+        if (nanoseconds != UTIME_NOW && (nanoseconds < 0 || nanoseconds > 999999999)) {
+            return -EINVAL;
+        }
+        operation->mask |= masks[i];
+        *(i == 0 ? &operation->atime : &operation->mtime) =
+            nanoseconds == UTIME_NOW ? operation->now : times[i];
+    }
+    *is_present = times[0].tv_nsec == UTIME_NOW && times[1].tv_nsec == UTIME_NOW;
+    return 0;
 }
 
 int sb_set_times(struct backend *backend, intptr_t node, const struct timespec times[2])
 {
+    struct sb *served = sb_of(backend);
     struct sb_node *inode = sb_node_of(node);
     struct wire_operation operation = {
         .code = WIRE_OP_SET, .inode = inode->number, .now = sb_now()};
-    int result = check_writable(sb_of(backend));
-    for (int i = 0; times != NULL && i < 2; i++) {
-        const long nanoseconds = times[i].tv_nsec;
-        if (nanoseconds != UTIME_NOW && nanoseconds != UTIME_OMIT &&
-            (nanoseconds < 0 || nanoseconds > 999999999)) {
-            return -EINVAL;
-        }
+    bool is_present;
+    int result = take_times(served, times, &operation, &is_present);
+    if (result < 0 || operation.mask == 0) {
+        return result;
     }
-    operation.mask |= times == NULL || times[0].tv_nsec != UTIME_OMIT ? SERVED_SET_ATIME : 0;
-    operation.mask |= times == NULL || times[1].tv_nsec != UTIME_OMIT ? SERVED_SET_MTIME : 0;
-    if (operation.mask == 0) {
-        return 0;
-    }
-    operation.atime = chosen(times == NULL ? NULL : &times[0], operation.now);
-    operation.mtime = chosen(times == NULL ? NULL : &times[1], operation.now);
-    if ((operation.mask & SERVED_SET_ATIME) == 0) {
-        operation.atime = (struct timespec){0};
-    }
-    if ((operation.mask & SERVED_SET_MTIME) == 0) {
-        operation.mtime = (struct timespec){0};
-    }
+    result = check_writable(served);
     if (result < 0) {
         return result;
     }
@@ -120,7 +121,7 @@ int sb_set_times(struct backend *backend, intptr_t node, const struct timespec t
     result = sb_refresh(inode, false);
     if (result == 0) {
         const struct permissions of = sb_permissions(&inode->attributes);
-        result = permit_times(&of, &sb_of(backend)->who, is_now(times));
+        result = permit_times(&of, &served->who, is_present);
     }
     if (result == 0) {
         result = tell_to_set(inode, &operation);
@@ -205,7 +206,7 @@ int sb_statx(struct backend *backend, intptr_t node, int flags, unsigned mask, s
     if (result < 0) {
         return result;
     }
-    *out = (struct statx){
+    const struct statx all = {
         .stx_mask = STATX_BASIC_STATS | STATX_BTIME,
         .stx_blksize = SERVED_PAGE,
         .stx_nlink = from.links,
@@ -224,7 +225,7 @@ int sb_statx(struct backend *backend, intptr_t node, int flags, unsigned mask, s
         .stx_dev_major = major(served->device),
         .stx_dev_minor = minor(served->device),
     };
-    return 0;
+    return sb_give(served, out, &all, sizeof all) < sizeof all ? -EFAULT : 0;
 }
 
 static int64_t take_usage(void *context, const uint8_t *data, size_t size)
@@ -241,7 +242,7 @@ int sb_statfs(struct backend *backend, intptr_t node, struct statfs *out)
     if (result < 0) {
         return (int)result;
     }
-    *out = (struct statfs){
+    const struct statfs all = {
         .f_type = SERVED_MAGIC,
         .f_bsize = SERVED_PAGE,
         .f_frsize = SERVED_PAGE,
@@ -253,13 +254,13 @@ int sb_statfs(struct backend *backend, intptr_t node, struct statfs *out)
         .f_namelen = NAME_MAX,
         .f_fsid = {.__val = {(int)served->store.number, SERVED_MAGIC}},
     };
-    return 0;
+    return sb_give(served, out, &all, sizeof all) < sizeof all ? -EFAULT : 0;
 }
 
 /* ---- extended attributes ---- */
 
 struct value {
-    void *bytes;
+    uint8_t *bytes;
     size_t size; /* 0: only the length is asked for */
 };
 
@@ -278,6 +279,22 @@ static int64_t take_value(void *context, const uint8_t *data, size_t size)
     return (int64_t)size;
 }
 
+/* Ask for what goes into @size bytes of the caller's. */
+static ssize_t ask_for_value(struct sb *served, const struct wire_operation *operation, void *to,
+                             size_t size)
+{
+    struct value value = {.size = size < WIRE_DATA_MAX ? size : WIRE_DATA_MAX};
+    value.bytes = malloc(value.size + 1);
+    if (value.bytes == NULL) {
+        return -ENOMEM;
+    }
+    const int64_t got = client_store_ask(&served->store, operation, 0, take_value, &value);
+    const bool is_given =
+        got <= 0 || size == 0 || sb_give(served, to, value.bytes, (size_t)got) == (size_t)got;
+    free(value.bytes);
+    return is_given ? (ssize_t)got : -EFAULT;
+}
+
 static int xattr_name(const char *name, struct wire_name *out)
 {
     const size_t length = strlen(name);
@@ -291,21 +308,17 @@ static int xattr_name(const char *name, struct wire_name *out)
 ssize_t sb_get_xattr(struct backend *backend, intptr_t node, const char *name, void *value,
                      size_t size)
 {
-    struct value out = {.bytes = value, .size = size};
     struct wire_operation operation = {.code = WIRE_OP_GET_XATTR,
                                        .inode = sb_node_of(node)->number};
     const int result = xattr_name(name, &operation.name);
-    return result < 0
-               ? result
-               : (ssize_t)client_store_ask(&sb_of(backend)->store, &operation, 0, take_value, &out);
+    return result < 0 ? result : ask_for_value(sb_of(backend), &operation, value, size);
 }
 
 ssize_t sb_list_xattrs(struct backend *backend, intptr_t node, char *names, size_t size)
 {
-    struct value out = {.bytes = names, .size = size};
     const struct wire_operation operation = {.code = WIRE_OP_LIST_XATTRS,
                                              .inode = sb_node_of(node)->number};
-    return (ssize_t)client_store_ask(&sb_of(backend)->store, &operation, 0, take_value, &out);
+    return ask_for_value(sb_of(backend), &operation, names, size);
 }
 
 static int ask_to_change_xattr(struct sb_node *node, const struct wire_operation *operation)
@@ -323,14 +336,18 @@ int sb_set_xattr(struct backend *backend, intptr_t node, const char *name, const
         .inode = sb_node_of(node)->number,
         .mask = (uint32_t)flags,
         .now = sb_now(),
-        .data = value,
-        .data_size = (uint32_t)size,
     };
-    const int result = xattr_name(name, &operation.name);
+    size_t length = size;
+    void *copy;
+    int result = xattr_name(name, &operation.name);
     if (result < 0 || size > WIRE_DATA_MAX) {
         return result < 0 ? result : -E2BIG;
     }
-    return ask_to_change_xattr(sb_node_of(node), &operation);
+    operation.data = sb_borrow(sb_of(backend), value, &length, &copy);
+    operation.data_size = (uint32_t)length;
+    result = length < size ? -EFAULT : ask_to_change_xattr(sb_node_of(node), &operation);
+    free(copy);
+    return result;
 }
 
 int sb_remove_xattr(struct backend *backend, intptr_t node, const char *name)

@@ -26,7 +26,7 @@ static int check_directory(struct sb_node *directory, struct wire_attributes *ou
 {
     int result = sb_attributes(directory, out);
     if (result < 0) {
-        return result == -ESTALE ? -ENOENT : result;
+        return result;
     }
     if ((directory->served->flags & WIRE_STORE_READ_ONLY) != 0) {
         return -EROFS;
@@ -312,7 +312,7 @@ static int ask_to_remove(struct sb_node *directory, struct wire_operation *opera
         sb_forget_attributes(child);
         sb_put_node(child);
     }
-    return result == -ESTALE ? -ENOENT : result;
+    return result;
 }
 
 static int tell_to_unlink(struct sb_node *directory, const struct wire_operation *operation)

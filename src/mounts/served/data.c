@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <string.h>
+#include <stdlib.h>
 
 /* As the kernel has it. */
 #define TRANSFER_MAX ((size_t)0x7ffff000)
@@ -102,15 +102,17 @@ static ssize_t read_held(struct sb_file *file, void *buffer, size_t size, uint64
         size = (size_t)(node->attributes.size - offset);
     }
     sb_validate_pages(node);
-    result = sb_read_pages(node, buffer, offset, size, guess_ahead(file, offset, size));
-    return result < 0 ? result : (ssize_t)size;
+    return sb_read_pages(node, buffer, offset, size, guess_ahead(file, offset, size));
 }
 
 static ssize_t read_some(struct sb_file *file, void *buffer, size_t size, uint64_t offset)
 {
     struct sb_node *node = file->node;
+    if (!sb_is_memory(buffer, size)) {
+        return -EFAULT;
+    }
     pthread_mutex_lock(&node->mutex);
-    const ssize_t done = read_held(file, buffer, size, offset);
+    const ssize_t done = read_held(file, buffer, size < TRANSFER_MAX ? size : TRANSFER_MAX, offset);
     pthread_mutex_unlock(&node->mutex);
     return done;
 }
@@ -133,8 +135,7 @@ static void finish_reading(struct sb_file *file)
 ssize_t sb_read(struct backend *backend, intptr_t file, void *buffer, size_t size, off_t offset)
 {
     struct sb_file *opened = sb_file_of(file);
-    const ssize_t done =
-        read_some(opened, buffer, size < TRANSFER_MAX ? size : TRANSFER_MAX, (uint64_t)offset);
+    const ssize_t done = read_some(opened, buffer, size, (uint64_t)offset);
     finish_reading(opened);
     return done;
 }
@@ -198,24 +199,22 @@ static void note_write(struct sb_node *node, const uint8_t *from, uint64_t offse
     sb_drop_privileges(node->served, attributes);
 }
 
-/* With the mutex: at most as much as one message carries, to the end of a page. */
-static ssize_t write_part(struct sb_node *node, const uint8_t *from, size_t size, uint64_t offset)
+/* With the mutex. */
+static ssize_t write_bytes(struct sb_node *node, const uint8_t *from, size_t size, uint64_t offset)
 {
-    const size_t most = WIRE_DATA_MAX - offset % SERVED_PAGE;
-    const size_t part = size < most ? size : most;
     int result = sb_refresh(node, false);
     if (result < 0) {
         return result;
     }
     sb_validate_pages(node);
-    const uint64_t holes = sb_count_holes(node, offset, part);
+    const uint64_t holes = sb_count_holes(node, offset, size);
     const struct wire_operation operation = {
         .code = WIRE_OP_WRITE,
         .inode = node->number,
         .offset = offset,
         .now = sb_now(),
         .data = from,
-        .data_size = (uint32_t)part,
+        .data_size = (uint32_t)size,
     };
     const int64_t done = send_write(node, &operation, holes);
     if (done > 0) {
@@ -224,15 +223,31 @@ static ssize_t write_part(struct sb_node *node, const uint8_t *from, size_t size
     return (ssize_t)done;
 }
 
+/* With the mutex: at most as much as one message carries, to the end of a page. */
+static ssize_t write_part(struct sb_node *node, const void *from, size_t size, uint64_t offset)
+{
+    const size_t most = WIRE_DATA_MAX - offset % SERVED_PAGE;
+    size_t part = size < most ? size : most;
+    void *copy;
+    const void *bytes = sb_borrow(node->served, from, &part, &copy);
+    const ssize_t done = part == 0 ? -EFAULT : write_bytes(node, bytes, part, offset);
+    free(copy);
+    return done;
+}
+
 static ssize_t write_some(struct sb_file *file, const void *buffer, size_t size, uint64_t offset)
 {
     struct sb_node *node = file->node;
     const uint8_t *from = buffer;
     size_t written = 0;
     ssize_t done = 0;
+    if (!sb_is_memory(buffer, size)) {
+        return -EFAULT;
+    }
     if (offset >= SERVED_MAX_SIZE) {
         return -EFBIG;
     }
+    size = size < TRANSFER_MAX ? size : TRANSFER_MAX;
     if (size > SERVED_MAX_SIZE - offset) {
         size = (size_t)(SERVED_MAX_SIZE - offset);
     }
@@ -252,60 +267,69 @@ static ssize_t write_some(struct sb_file *file, const void *buffer, size_t size,
 ssize_t sb_write(struct backend *backend, intptr_t file, const void *buffer, size_t size,
                  off_t offset)
 {
-    const ssize_t done = write_some(
-        sb_file_of(file), buffer, size < TRANSFER_MAX ? size : TRANSFER_MAX, (uint64_t)offset);
+    const ssize_t done = write_some(sb_file_of(file), buffer, size, (uint64_t)offset);
     sb_trim_pages(sb_of(backend));
     return done;
 }
 
 /* ---- vectors ---- */
 
-/* As readv(2) checks them. Return: 0 and *size; -EINVAL, -EFAULT. */
-static int check_vectors(const struct iovec *vectors, int count, size_t *size)
+/* Vectors that readv(2) would take, with memory of their own if *copy is not NULL. Return: 0 and
+ * *size; -EINVAL, -EFAULT, -ENOMEM. */
+static int check_vectors(const struct sb *served, const struct iovec **vectors, int count,
+                         struct iovec **copy, size_t *size)
 {
+    *copy = NULL;
     *size = 0;
     if (count < 0 || count > IOV_MAX) {
         return -EINVAL;
     }
-    if (vectors == NULL && count > 0) {
+    if (*vectors == NULL && count > 0) {
         return -EFAULT;
     }
+    if (served->check_pointers && count > 0) {
+        const size_t bytes = (size_t)count * sizeof(**vectors);
+        *copy = malloc(bytes);
+        if (*copy == NULL) {
+            return -ENOMEM;
+        }
+        if (sb_get(served, *copy, *vectors, bytes) < bytes) {
+            return -EFAULT;
+        }
+        *vectors = *copy;
+    }
     for (int i = 0; i < count; i++) {
-        if (vectors[i].iov_len > SSIZE_MAX - *size) {
+        const size_t length = (*vectors)[i].iov_len;
+        if (length > SSIZE_MAX) {
             return -EINVAL;
         }
-        *size += vectors[i].iov_len;
+        if (!sb_is_memory((*vectors)[i].iov_base, length)) {
+            return -EFAULT;
+        }
+        *size = length < TRANSFER_MAX - *size ? *size + length : TRANSFER_MAX;
     }
-    *size = *size < TRANSFER_MAX ? *size : TRANSFER_MAX;
     return 0;
 }
 
-/* One buffer of @vectors after the other. The inode is held, so nobody comes between. */
-static ssize_t each_vector(struct sb_file *file, const struct iovec *vectors, int count,
+/* One buffer of @vectors after the other, @size bytes in all. The inode is held, so nobody comes
+ * between. */
+static ssize_t each_vector(struct sb_file *file, const struct iovec *vectors, size_t size,
                            uint64_t offset, bool writes)
 {
-    size_t left;
     size_t done = 0;
-    const int result = check_vectors(vectors, count, &left);
-    if (result < 0) {
-        return result;
-    }
-    for (int i = 0; i < count && left > 0; i++) {
-        const size_t size = vectors[i].iov_len < left ? vectors[i].iov_len : left;
-        if (size == 0) {
+    for (; done < size; vectors++) {
+        const size_t left = size - done;
+        const size_t part = vectors->iov_len < left ? vectors->iov_len : left;
+        if (part == 0) {
             continue;
         }
-        const ssize_t one = writes ? write_some(file, vectors[i].iov_base, size, offset + done)
-                                   : read_some(file, vectors[i].iov_base, size, offset + done);
+        const ssize_t one = writes ? write_some(file, vectors->iov_base, part, offset + done)
+                                   : read_some(file, vectors->iov_base, part, offset + done);
         if (one < 0 && done == 0) {
             return one;
         }
-        if (one <= 0) {
-            break;
-        }
-        done += (size_t)one;
-        left -= (size_t)one;
-        if ((size_t)one < size) {
+        done += one < 0 ? 0 : (size_t)one;
+        if (one < (ssize_t)part) {
             break;
         }
     }
@@ -316,18 +340,28 @@ ssize_t sb_read_vectors(struct backend *backend, intptr_t file, const struct iov
                         int count, off_t offset)
 {
     struct sb_file *opened = sb_file_of(file);
-    if (opened->node->attributes.mode != 0 && S_ISDIR(opened->node->attributes.mode)) {
-        return -EISDIR;
+    struct iovec *copy;
+    size_t size;
+    ssize_t done = check_vectors(sb_of(backend), &vectors, count, &copy, &size);
+    if (done == 0 && size > 0) {
+        done = opened->is_directory ? -EISDIR
+                                    : each_vector(opened, vectors, size, (uint64_t)offset, false);
+        finish_reading(opened);
     }
-    const ssize_t done = each_vector(opened, vectors, count, (uint64_t)offset, false);
-    finish_reading(opened);
+    free(copy);
     return done;
 }
 
 ssize_t sb_write_vectors(struct backend *backend, intptr_t file, const struct iovec *vectors,
                          int count, off_t offset)
 {
-    const ssize_t done = each_vector(sb_file_of(file), vectors, count, (uint64_t)offset, true);
-    sb_trim_pages(sb_of(backend));
+    struct iovec *copy;
+    size_t size;
+    ssize_t done = check_vectors(sb_of(backend), &vectors, count, &copy, &size);
+    if (done == 0 && size > 0) {
+        done = each_vector(sb_file_of(file), vectors, size, (uint64_t)offset, true);
+        sb_trim_pages(sb_of(backend));
+    }
+    free(copy);
     return done;
 }

@@ -52,7 +52,7 @@ int sb_open_made(struct sb_node *node, int flags, intptr_t *file)
     return new_file(node, flags, file);
 }
 
-static int check_open(struct sb_node *node, int flags)
+static int check_open(struct sb_node *node, int flags, bool *is_directory)
 {
     struct wire_attributes attributes;
     const struct sb *served = node->served;
@@ -61,6 +61,7 @@ static int check_open(struct sb_node *node, int flags)
     if (result < 0) {
         return result;
     }
+    *is_directory = S_ISDIR(attributes.mode);
     if ((rights & WIRE_USE_WRITE) != 0 || (flags & O_TRUNC) != 0) {
         if (S_ISDIR(attributes.mode)) {
             return -EISDIR;
@@ -83,9 +84,13 @@ static int check_open(struct sb_node *node, int flags)
 /* The inode is held, EXCLUSIVE with O_TRUNC. */
 static int open_node(struct sb_node *node, int flags, intptr_t *file)
 {
-    int result = check_open(node, flags);
+    bool is_directory;
+    int result = check_open(node, flags, &is_directory);
     if (result == 0) {
         result = new_file(node, flags, file);
+    }
+    if (result == 0) {
+        sb_file_of(*file)->is_directory = is_directory;
     }
     if (result == 0 && (flags & O_TRUNC) != 0) {
         result = sb_set_size(node, SERVED_SET_SIZE, 0);
@@ -109,8 +114,7 @@ int sb_open(struct backend *backend, intptr_t directory, const char *name, ino_t
     return result;
 }
 
-/* Without asking: has it a name, as far as is known? */
-static bool has_name(struct sb_node *node)
+bool sb_has_name(struct sb_node *node)
 {
     pthread_mutex_lock(&node->mutex);
     const bool known = node->born_in != NULL ||
@@ -124,7 +128,7 @@ void sb_close(struct backend *backend, intptr_t file)
 {
     struct sb_file *closed = sb_file_of(file);
     struct sb_node *node = closed->node;
-    client_store_unuse(&sb_of(backend)->store, &node->use, has_name(node));
+    client_store_unuse(&sb_of(backend)->store, &node->use, sb_has_name(node));
     free(closed);
     sb_put_node(node);
 }
@@ -211,32 +215,51 @@ int sb_allocate(struct backend *backend, intptr_t file, int mode, off_t offset, 
     return result;
 }
 
+/* As copy_file_range(2). */
+static int check_copy(off_t from, off_t to, size_t size)
+{
+    if (size > UINT64_MAX - (uint64_t)from || size > UINT64_MAX - (uint64_t)to) {
+        return -EOVERFLOW;
+    }
+    return from < 0 || to < 0 ? -EINVAL : 0;
+}
+
 ssize_t sb_copy(struct backend *backend, intptr_t from, off_t *from_offset, intptr_t to,
                 off_t *to_offset, size_t size)
 {
+    struct sb *served = sb_of(backend);
     struct sb_node *node = sb_file_of(to)->node;
+    off_t at[2];
+    if (sb_get(served, &at[0], from_offset, sizeof at[0]) < sizeof at[0] ||
+        sb_get(served, &at[1], to_offset, sizeof at[1]) < sizeof at[1]) {
+        return -EFAULT;
+    }
     const struct wire_operation operation = {
         .code = WIRE_OP_COPY,
         .inode = sb_file_of(from)->node->number,
-        .offset = (uint64_t)*from_offset,
+        .offset = (uint64_t)at[0],
         .other = node->number,
-        .other_offset = (uint64_t)*to_offset,
+        .other_offset = (uint64_t)at[1],
         .size = size,
         .now = sb_now(),
     };
-    if (*from_offset < 0 || *to_offset < 0) {
-        return -EINVAL;
+    const int refused = check_copy(at[0], at[1], size);
+    if (refused < 0) {
+        return refused;
     }
-    const int64_t done = client_store_ask(&sb_of(backend)->store, &operation, 0, take_place, NULL);
+    const int64_t done = client_store_ask(&served->store, &operation, 0, take_place, NULL);
     pthread_mutex_lock(&node->mutex);
     sb_drop_pages(node);
     node->attributes_epoch = 0;
     sb_grown_up(node);
     pthread_mutex_unlock(&node->mutex);
     sb_forget_attributes(sb_file_of(from)->node);
-    if (done > 0) {
-        *from_offset += done;
-        *to_offset += done;
+    for (int i = 0; i < 2 && done > 0; i++) {
+        at[i] += done;
+        if (sb_give(served, i == 0 ? from_offset : to_offset, &at[i], sizeof at[i]) <
+            sizeof at[i]) {
+            return -EFAULT;
+        }
     }
     return (ssize_t)done;
 }
@@ -267,14 +290,19 @@ int sb_sync_all(struct backend *backend, intptr_t file)
 int sb_map(struct backend *backend, intptr_t file, void *address, size_t length, int protection,
            int flags, off_t offset, void **out)
 {
-    if ((flags & MAP_TYPE) != MAP_PRIVATE) {
-        return -ENODEV;
+    const struct sb_file *mapped = sb_file_of(file);
+    const int type = flags & MAP_TYPE;
+    const bool shared = type == MAP_SHARED || type == MAP_SHARED_VALIDATE;
+    if (length == 0 || offset < 0 || offset % (off_t)SERVED_PAGE != 0 ||
+        (!shared && type != MAP_PRIVATE)) {
+        return -EINVAL;
     }
-    if (sb_file_of(file)->access_mode == O_WRONLY) {
+    if (mapped->access_mode == O_WRONLY ||
+        (shared && (protection & PROT_WRITE) != 0 && mapped->access_mode != O_RDWR)) {
         return -EACCES;
     }
-    if (length == 0 || offset < 0 || offset % (off_t)SERVED_PAGE != 0) {
-        return -EINVAL;
+    if (shared || mapped->is_directory) {
+        return -ENODEV;
     }
     uint8_t *memory = mmap(address, length, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
@@ -372,6 +400,9 @@ int sb_take(struct backend *backend, int fd, bool is_path, intptr_t *taken, int 
     if (result == 0 && !is_path) {
         result = new_file(node, from.access_mode, taken);
         *access_mode = from.access_mode;
+    }
+    if (result == 0 && !is_path) {
+        sb_file_of(*taken)->is_directory = S_ISDIR(known.mode);
     }
     if (result == 0) {
         sb_fill_stat(served, &known, attributes);

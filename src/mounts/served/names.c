@@ -22,6 +22,9 @@ static int check_name(struct sb_node *directory, const char *name, struct wire_n
     if (result == 0) {
         result = sb_may(directory->served, &attributes, MAY_SEARCH);
     }
+    if (result == 0 && attributes.links == 0) {
+        result = -ENOENT;
+    }
     return result < 0 ? result : -ENAMETOOLONG;
 }
 
@@ -48,7 +51,7 @@ static int ask_for_entry(struct sb_node *directory, const char *name, struct wir
     if (result == 0) {
         expect_use(directory->served, out->number);
     }
-    return result == -ESTALE ? -ENOENT : result;
+    return result;
 }
 
 bool sb_is_empty(struct backend *backend, intptr_t directory)

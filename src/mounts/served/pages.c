@@ -151,14 +151,16 @@ static int fetch_pages(struct sb_node *node, uint64_t index, uint64_t count)
     return (int)result;
 }
 
-int sb_read_pages(struct sb_node *node, uint8_t *to, uint64_t offset, size_t size, size_t ahead)
+ssize_t sb_read_pages(struct sb_node *node, uint8_t *to, uint64_t offset, size_t size, size_t ahead)
 {
+    const struct sb *served = node->served;
     const uint64_t end_page = page_of(node->attributes.size - 1) + 1;
     const uint64_t last = page_of(offset + size - 1);
-    while (size > 0) {
-        const uint64_t index = page_of(offset);
-        const size_t at = offset % SERVED_PAGE;
-        const size_t part = size < SERVED_PAGE - at ? size : SERVED_PAGE - at;
+    size_t done = 0;
+    while (done < size) {
+        const uint64_t index = page_of(offset + done);
+        const size_t at = (offset + done) % SERVED_PAGE;
+        const size_t part = size - done < SERVED_PAGE - at ? size - done : SERVED_PAGE - at;
         const struct sb_page *page = find_page(node, index);
         if (page == NULL) {
             const uint64_t wanted = last - index + 1 + ahead;
@@ -169,15 +171,16 @@ int sb_read_pages(struct sb_node *node, uint8_t *to, uint64_t offset, size_t siz
             }
             continue;
         }
-        memcpy(to, page->bytes + at, part);
-        to += part;
-        offset += part;
-        size -= part;
+        const size_t given = sb_give(served, to + done, page->bytes + at, part);
+        done += given;
+        if (given < part) {
+            break;
+        }
     }
     if (!atomic_load_explicit(&node->recently_used, memory_order_relaxed)) {
         atomic_store_explicit(&node->recently_used, true, memory_order_relaxed);
     }
-    return 0;
+    return done > 0 ? (ssize_t)done : -EFAULT;
 }
 
 /* ---- writing ---- */

@@ -84,6 +84,7 @@ struct sb_node {
 struct sb_file {
     struct sb_node *node;
     int access_mode;
+    bool is_directory;
     _Atomic int flags;         /* O_NOATIME */
     _Atomic uint64_t next;     /* where a reader in sequence goes on: a page */
     _Atomic uint32_t in_a_row; /* pages read in sequence so far */
@@ -120,6 +121,7 @@ struct sb {
     uint32_t flags;         /* WIRE_STORE_x */
     struct credentials who; /* this client, to the server */
     uint32_t *groups;       /* of @who */
+    bool check_pointers;
 
     struct client_fork_hook fork_hook;
     uint64_t forks; /* so far; changes while no operation is under way */
@@ -190,6 +192,20 @@ int sb_ask_attributes(struct sb *served, const struct wire_operation *operation,
 /* The error of what was told of an inode, with 0 of any, once. Return: 0 or a negative errno. */
 int sb_take_error(struct sb *served, uint64_t inode);
 
+/* ---- memory.c: the callers' memory, which the kernel looks at first with check_pointers ---- */
+
+/* Copy as far as it goes. Return: how many bytes from the beginning on; 0 where nothing is. */
+size_t sb_give(const struct sb *served, void *to, const void *from, size_t size);
+size_t sb_get(const struct sb *served, void *to, const void *from, size_t size);
+
+/* Could that be memory of a process at all? NULL passes, since it may not be needed. */
+bool sb_is_memory(const void *at, size_t size);
+
+/* All of @size bytes at @from, to be read: these themselves, or with check_pointers a copy, which is
+ * *copy to be freed. Return: what can be read of them, NULL with *size 0 when that is nothing, or when
+ * there is no memory. */
+const void *sb_borrow(const struct sb *served, const void *from, size_t *size, void **copy);
+
 /* ---- node.c: what is known of an inode ---- */
 
 /* Does this client hold it now? */
@@ -244,9 +260,11 @@ void sb_drop_privileges(const struct sb *served, struct wire_attributes *attribu
 /* Drop what is from another epoch. */
 void sb_validate_pages(struct sb_node *node);
 
-/* Copy from the cache; what is not there is asked for, and more if @ahead says how many pages
- * are likely to be read next. The range ends in the file. */
-int sb_read_pages(struct sb_node *node, uint8_t *to, uint64_t offset, size_t size, size_t ahead);
+/* Copy from the cache to the caller's memory; what is not there is asked for, and more if @ahead
+ * says how many pages are likely to be read next. The range ends in the file. Return: how much there
+ * was memory for, or a negative errno. */
+ssize_t sb_read_pages(struct sb_node *node, uint8_t *to, uint64_t offset, size_t size,
+                      size_t ahead);
 
 /* The data is at the server now; keep it. The range was in the file before, up to @old_size. */
 void sb_write_pages(struct sb_node *node, const uint8_t *from, uint64_t offset, size_t size,
@@ -344,6 +362,8 @@ ssize_t sb_list_xattrs(struct backend *backend, intptr_t node, char *names, size
 int sb_remove_xattr(struct backend *backend, intptr_t node, const char *name);
 
 /* files.c */
+/* Without asking: has it a name, as far as is known? */
+bool sb_has_name(struct sb_node *node);
 /* Whoever made it may open it, whatever its mode. */
 int sb_open_made(struct sb_node *node, int flags, intptr_t *file);
 int sb_open(struct backend *backend, intptr_t directory, const char *name, ino_t number, int flags,

@@ -22,15 +22,21 @@ static int64_t take_attributes(void *context, const uint8_t *data, size_t size)
     return wire_get_attributes(data, size, context) == size ? 0 : -EPROTO;
 }
 
+/* What is not there any more was removed since it was found. */
+static int64_t as_missing(int64_t result)
+{
+    return result == -ESTALE ? -ENOENT : result;
+}
+
 int sb_ask_attributes(struct sb *served, const struct wire_operation *operation,
                       struct wire_attributes *out)
 {
-    return (int)client_store_ask(&served->store, operation, 0, take_attributes, out);
+    return (int)as_missing(client_store_ask(&served->store, operation, 0, take_attributes, out));
 }
 
 int64_t sb_ask(struct sb *served, const struct wire_operation *operation)
 {
-    return client_store_ask(&served->store, operation, 0, NULL, NULL);
+    return as_missing(client_store_ask(&served->store, operation, 0, NULL, NULL));
 }
 
 /* ---- errors of what was told ---- */
@@ -177,6 +183,35 @@ static void sb_forget(struct backend *backend, intptr_t node)
     sb_put_node(sb_node_of(node));
 }
 
+static int sb_keep(struct backend *backend, intptr_t node)
+{
+    struct sb *served = sb_of(backend);
+    struct sb_node *kept = sb_node_of(node);
+    const struct wire_operation use = {.code = WIRE_OP_USE, .inode = kept->number};
+    struct wire_attributes attributes;
+    if (client_store_use_again(&served->store, &kept->use)) {
+        return 0;
+    }
+    int result = sb_attributes(kept, &attributes);
+    if (result == 0 && attributes.links > 0) {
+        /* The server hears of it before it hears of the hold, and so before anybody can remove it. */
+        return client_store_use(&served->store, &kept->use, kept->number, 0);
+    }
+    if (result == 0) {
+        result = (int)sb_ask(served, &use); /* it is there for others, who may let it go any time */
+    }
+    if (result == 0) {
+        client_store_used(&served->store, &kept->use, kept->number, 0);
+    }
+    return result;
+}
+
+static void sb_unkeep(struct backend *backend, intptr_t node)
+{
+    struct sb_node *kept = sb_node_of(node);
+    client_store_unuse(&sb_of(backend)->store, &kept->use, sb_has_name(kept));
+}
+
 static int sb_node_of_file(struct backend *backend, intptr_t file, intptr_t *node)
 {
     struct sb_node *same;
@@ -269,6 +304,8 @@ static const struct backend_ops sb_ops = {
     .open_root = sb_open_root,
     .lookup = sb_lookup,
     .forget = sb_forget,
+    .keep = sb_keep,
+    .unkeep = sb_unkeep,
     .stat_entry = sb_stat_entry,
     .node_of_file = sb_node_of_file,
     .get_attributes = sb_get_attributes,
@@ -353,7 +390,8 @@ static int64_t take_identity(void *context, const uint8_t *data, size_t size)
     return 0;
 }
 
-int served_backend_new(hf_client *client, uint32_t number, size_t page_bytes, struct backend **out)
+int served_backend_new(hf_client *client, uint32_t number, size_t page_bytes, bool check_pointers,
+                       struct backend **out)
 {
     const struct wire_operation attach = {.code = WIRE_OP_ATTACH};
     struct sb *served = calloc(1, sizeof(*served));
@@ -371,6 +409,7 @@ int served_backend_new(hf_client *client, uint32_t number, size_t page_bytes, st
     served->client = hf_client_ref(client);
     served->device = makedev(WIRE_STORE_MAJOR, number);
     served->page_limit = page_bytes;
+    served->check_pointers = check_pointers;
     pthread_mutex_init(&served->nodes_mutex, NULL);
     pthread_mutex_init(&served->nursery_mutex, NULL);
     list_init(&served->idle);

@@ -10,8 +10,10 @@
 
 #include "fs/backend.h"
 
-/* The backend of the store of that number. @page_bytes: what cached data may take. Return: 0;
- * -ENODEV when the server has no such store, -ENOMEM, -ENOTCONN. */
-int served_backend_new(hf_client *client, uint32_t number, size_t page_bytes, struct backend **out);
+/* The backend of the store of that number. @page_bytes: what cached data may take; @check_pointers:
+ * let the kernel look at those of the callers. Return: 0; -ENODEV when the server has no such store,
+ * -ENOMEM, -ENOTCONN. */
+int served_backend_new(hf_client *client, uint32_t number, size_t page_bytes, bool check_pointers,
+                       struct backend **out);
 
 #endif

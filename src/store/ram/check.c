@@ -44,8 +44,9 @@ static void check_directory(const struct ram_store *ram, struct ram_inode *inode
         key++;
     }
     assert(inode->size == STORE_DIRECTORY_SIZE + entries * STORE_ENTRY_SIZE);
-    assert(inode->links == (inode->parent == NULL ? 0 : directories + 2));
-    assert(inode->parent != NULL || entries == 0);
+    assert(inode->links == 0 ? entries == 0 : inode->links == directories + 2);
+    assert(ram_find_inode(ram, ram_number(inode->parent)) == inode->parent);
+    assert(inode->links > 0 || inode->parent->uses > 0);
     count->dentries += entries;
 }
 
@@ -74,7 +75,7 @@ void ram_check(struct store *store, struct store_holder *const *holders, size_t 
         count.inodes++;
         if (S_ISDIR(inode->mode)) {
             check_directory(ram, inode, &count);
-            names += inode->parent != NULL && inode->parent != inode;
+            names += inode->links > 0 && inode->parent != inode;
         } else {
             count.inodes += inode->links > 1 ? inode->links - 1 : 0;
             names += inode->links;

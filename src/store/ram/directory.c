@@ -104,9 +104,6 @@ int ram_parent(struct store *store, uint64_t directory, uint64_t *out)
     if (result < 0) {
         return result;
     }
-    if (inode->parent == NULL) {
-        return -ENOENT;
-    }
     *out = ram_number(inode->parent);
     return 0;
 }

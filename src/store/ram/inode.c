@@ -108,11 +108,8 @@ int ram_new_inode(struct ram_store *ram, const struct store_call *call,
     return 0;
 }
 
-void ram_drop_inode(struct ram_store *ram, struct ram_inode *inode)
+static void free_inode(struct ram_store *ram, struct ram_inode *inode)
 {
-    if (inode->links > 0 || inode->uses > 0) {
-        return;
-    }
     ram_drop_xattrs(ram, inode);
     if (S_ISREG(inode->mode)) {
         ram_set_size(ram, inode, 0);
@@ -123,6 +120,18 @@ void ram_drop_inode(struct ram_store *ram, struct ram_inode *inode)
     store_free_inodes(&ram->store, 1);
     id_map_remove(&ram->inodes, &inode->node);
     free(inode);
+}
+
+void ram_drop_inode(struct ram_store *ram, struct ram_inode *inode)
+{
+    while (inode != NULL && inode->links == 0 && inode->uses == 0) {
+        struct ram_inode *parent = S_ISDIR(inode->mode) ? inode->parent : NULL;
+        free_inode(ram, inode);
+        if (parent != NULL) {
+            parent->uses--;
+        }
+        inode = parent;
+    }
 }
 
 void ram_show(const struct ram_inode *inode, struct store_attributes *out)

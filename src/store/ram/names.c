@@ -151,7 +151,7 @@ void ram_lose_link(struct ram_store *ram, const struct store_call *call, struct 
     inode->ctime = call->now;
     if (S_ISDIR(inode->mode)) {
         inode->parent->links--;
-        inode->parent = NULL;
+        inode->parent->uses++; /* until it is freed */
         inode->links = 0;
     } else {
         inode->links--;

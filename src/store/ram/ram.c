@@ -148,6 +148,7 @@ static void ram_destroy(struct store *store)
         node = id_map_next(&ram->inodes, node);
         if (S_ISDIR(inode->mode)) {
             free_entries(ram, inode);
+            inode->parent = NULL; /* it is freed in its turn, or was */
         } else {
             /* So that freeing it gives back one inode for itself alone. */
             store_free_inodes(store, inode->links > 1 ? inode->links - 1 : 0);

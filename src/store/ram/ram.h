@@ -49,7 +49,7 @@ struct ram_inode {
         char *target;      /* link; without a NUL */
         struct {
             struct radix entries;
-            struct ram_inode *parent; /* NULL once it is removed */
+            struct ram_inode *parent; /* once it is removed, one of its uses */
             uint64_t next_position;   /* never used twice */
         };                            /* directory */
     };

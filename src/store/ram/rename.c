@@ -24,7 +24,7 @@ struct renaming {
 static bool is_above(const struct ram_inode *inode, const struct ram_inode *directory)
 {
     while (directory != inode) {
-        if (directory->parent == NULL || directory->parent == directory) {
+        if (directory->parent == directory) {
             return false;
         }
         directory = directory->parent;
