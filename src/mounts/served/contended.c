@@ -22,6 +22,13 @@
 #define TIGHT_NS 20000
 #define TIGHT 4
 
+static _Atomic enum served_sending sending = SERVED_SENDS_CONTENDED;
+
+void served_set_sending(enum served_sending chosen)
+{
+    atomic_store_explicit(&sending, chosen, memory_order_relaxed);
+}
+
 static uint32_t get(const _Atomic uint32_t *count)
 {
     return atomic_load_explicit(count, memory_order_relaxed);
@@ -68,8 +75,12 @@ void sb_note_use(struct sb_node *node)
 bool sb_is_contended(struct backend *backend, intptr_t file)
 {
     struct sb_node *node = sb_file_of(file)->node;
-    return atomic_load_explicit(&node->contention.is_contended, memory_order_relaxed) &&
-           !sb_is_held(node);
+    const enum served_sending chosen = atomic_load_explicit(&sending, memory_order_relaxed);
+    const bool is_contended =
+        chosen == SERVED_SENDS_CONTENDED
+            ? atomic_load_explicit(&node->contention.is_contended, memory_order_relaxed)
+            : chosen == SERVED_SENDS_ALWAYS;
+    return is_contended && !sb_is_held(node);
 }
 
 /* It was done at the server. */

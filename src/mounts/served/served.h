@@ -16,4 +16,9 @@
 int served_backend_new(hf_client *client, uint32_t number, size_t page_bytes, bool check_pointers,
                        struct backend **out);
 
+/* When operations are sent to where the data is, by all of this process: for measurements and tests,
+ * which compare them. */
+enum served_sending { SERVED_SENDS_CONTENDED, SERVED_SENDS_NEVER, SERVED_SENDS_ALWAYS };
+void served_set_sending(enum served_sending sending);
+
 #endif
