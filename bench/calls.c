@@ -1,9 +1,7 @@
-/*
- * The parts of the group `fs` in which one process repeats one call, beside the system call
- * that does the same on the same directory.
- */
+#include "calls.h"
+
 #include "base/clock.h"
-#include "fs.h"
+#include "side.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,15 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OPERATIONS 100000
-#define CREATE_OPERATIONS 5000
-
 #define WRITE_SIZE 64
 #define WRITE_PLACES 64 /* a page of them */
-#define READ_SIZE 4096
-#define READ_PLACES 16
-
-#define CALLS_MAX 4
+#define PAGE_SIZE 4096
+#define PAGES 16
 
 /* What a call works on: a file three deep, open on either side. */
 #define DEEP_PATH "one/two/three"
@@ -32,17 +25,8 @@ struct calls_state {
     int our_log, kernel_log; /* with O_APPEND */
 };
 
-struct call {
-    const char *name;
-    const char *yardstick_name;
-    uint64_t count;
-    struct bench_goal goal;
-    bool takes_messages; /* then time passes that no thread of ours spends */
-    bool (*ours)(struct calls_state *state, uint64_t i);
-    bool (*kernels)(struct calls_state *state, uint64_t i);
-};
-
 struct calls_arguments {
+    const char *mount;
     const struct call *calls;
     size_t call_count;
     const struct bench *bench;
@@ -68,6 +52,8 @@ static bool kernel_stat(struct calls_state *state, uint64_t i)
     return stat(DEEP_PATH, &attributes) == 0;
 }
 
+const struct operation operation_stat = {.ours = our_stat, .kernels = kernel_stat};
+
 static bool our_stat_missing(struct calls_state *state, uint64_t i)
 {
     struct stat attributes;
@@ -79,6 +65,9 @@ static bool kernel_stat_missing(struct calls_state *state, uint64_t i)
     struct stat attributes;
     return stat(MISSING_PATH, &attributes) < 0 && errno == ENOENT;
 }
+
+const struct operation operation_stat_missing = {.ours = our_stat_missing,
+                                                 .kernels = kernel_stat_missing};
 
 static bool our_fstat(struct calls_state *state, uint64_t i)
 {
@@ -92,6 +81,8 @@ static bool kernel_fstat(struct calls_state *state, uint64_t i)
     return fstat(state->kernel_file, &attributes) == 0;
 }
 
+const struct operation operation_fstat = {.ours = our_fstat, .kernels = kernel_fstat};
+
 static bool our_open(struct calls_state *state, uint64_t i)
 {
     int fd = hf_open(state->subject.fs, DEEP_PATH, O_RDONLY, 0);
@@ -103,6 +94,8 @@ static bool kernel_open(struct calls_state *state, uint64_t i)
     int fd = open(DEEP_PATH, O_RDONLY | O_CLOEXEC);
     return fd >= 0 && close(fd) == 0;
 }
+
+const struct operation operation_open = {.ours = our_open, .kernels = kernel_open};
 
 static const char written[WRITE_SIZE] =
     "63 bytes and an end of line, as a log has them ...............\n";
@@ -119,6 +112,8 @@ static bool kernel_pwrite(struct calls_state *state, uint64_t i)
     return pwrite(state->kernel_file, written, WRITE_SIZE, place) == WRITE_SIZE;
 }
 
+const struct operation operation_write_64_at_place = {.ours = our_pwrite, .kernels = kernel_pwrite};
+
 static bool our_write(struct calls_state *state, uint64_t i)
 {
     return (i % WRITE_PLACES != 0 ||
@@ -132,6 +127,8 @@ static bool kernel_write(struct calls_state *state, uint64_t i)
            write(state->kernel_file, written, WRITE_SIZE) == WRITE_SIZE;
 }
 
+const struct operation operation_write_64 = {.ours = our_write, .kernels = kernel_write};
+
 static bool our_append(struct calls_state *state, uint64_t i)
 {
     return hf_write(state->subject.fs, state->our_log, written, WRITE_SIZE) == WRITE_SIZE;
@@ -142,19 +139,40 @@ static bool kernel_append(struct calls_state *state, uint64_t i)
     return write(state->kernel_log, written, WRITE_SIZE) == WRITE_SIZE;
 }
 
-static bool our_pread(struct calls_state *state, uint64_t i)
+const struct operation operation_append_64 = {.ours = our_append, .kernels = kernel_append};
+
+static bool our_write_page(struct calls_state *state, uint64_t i)
 {
-    char bytes[READ_SIZE];
-    const off_t place = (off_t)(i % READ_PLACES) * READ_SIZE;
-    return hf_pread(state->subject.fs, state->our_file, bytes, READ_SIZE, place) == READ_SIZE;
+    static const char bytes[PAGE_SIZE];
+    const off_t place = (off_t)(i % PAGES) * PAGE_SIZE;
+    return hf_pwrite(state->subject.fs, state->our_file, bytes, PAGE_SIZE, place) == PAGE_SIZE;
 }
 
-static bool kernel_pread(struct calls_state *state, uint64_t i)
+static bool kernel_write_page(struct calls_state *state, uint64_t i)
 {
-    char bytes[READ_SIZE];
-    const off_t place = (off_t)(i % READ_PLACES) * READ_SIZE;
-    return pread(state->kernel_file, bytes, READ_SIZE, place) == READ_SIZE;
+    static const char bytes[PAGE_SIZE];
+    const off_t place = (off_t)(i % PAGES) * PAGE_SIZE;
+    return pwrite(state->kernel_file, bytes, PAGE_SIZE, place) == PAGE_SIZE;
 }
+
+const struct operation operation_write_page = {.ours = our_write_page,
+                                               .kernels = kernel_write_page};
+
+static bool our_read_page(struct calls_state *state, uint64_t i)
+{
+    char bytes[PAGE_SIZE];
+    const off_t place = (off_t)(i % PAGES) * PAGE_SIZE;
+    return hf_pread(state->subject.fs, state->our_file, bytes, PAGE_SIZE, place) == PAGE_SIZE;
+}
+
+static bool kernel_read_page(struct calls_state *state, uint64_t i)
+{
+    char bytes[PAGE_SIZE];
+    const off_t place = (off_t)(i % PAGES) * PAGE_SIZE;
+    return pread(state->kernel_file, bytes, PAGE_SIZE, place) == PAGE_SIZE;
+}
+
+const struct operation operation_read_page = {.ours = our_read_page, .kernels = kernel_read_page};
 
 static bool our_create(struct calls_state *state, uint64_t i)
 {
@@ -169,23 +187,36 @@ static bool kernel_create(struct calls_state *state, uint64_t i)
     return fd >= 0 && close(fd) == 0 && unlink(NEW_PATH) == 0;
 }
 
+const struct operation operation_create = {.ours = our_create, .kernels = kernel_create};
+
+static bool create_and_write(hf_fs *fs)
+{
+    const int fd = side_open(fs, NEW_PATH, O_WRONLY | O_CREAT | O_EXCL, 0644);
+    return fd >= 0 && side_write(fs, fd, written, WRITE_SIZE) == WRITE_SIZE &&
+           side_close(fs, fd) == 0 && side_unlink(fs, NEW_PATH) == 0;
+}
+
+static bool our_create_and_write(struct calls_state *state, uint64_t i)
+{
+    return create_and_write(state->subject.fs);
+}
+
+static bool kernel_create_and_write(struct calls_state *state, uint64_t i)
+{
+    return create_and_write(NULL);
+}
+
+const struct operation operation_create_and_write = {.ours = our_create_and_write,
+                                                     .kernels = kernel_create_and_write};
+
 /* ---- the process ---- */
 
-static bool make_files(void)
+static bool make_files(hf_fs *fs)
 {
-    static const char page[READ_SIZE];
-    if (mkdir("one", 0755) != 0 || mkdir("one/two", 0755) != 0) {
-        return bench_fail("cannot make directories: %s", strerror(errno));
+    if (side_mkdir(fs, "one", 0755) != 0 || side_mkdir(fs, "one/two", 0755) != 0) {
+        return bench_fail("cannot make directories");
     }
-    int fd = open(DEEP_PATH, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    bool done = fd >= 0;
-    for (int i = 0; i < READ_PLACES; i++) {
-        done = done && write(fd, page, READ_SIZE) == READ_SIZE;
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return done || bench_fail("cannot make a file: %s", strerror(errno));
+    return side_make_file(fs, DEEP_PATH, PAGES * PAGE_SIZE);
 }
 
 static bool open_files(struct calls_state *state)
@@ -221,13 +252,13 @@ static bool measure_call(struct calls_state *state, const struct calls_arguments
     const struct call *call = &arguments->calls[number];
     const uint64_t count = bench_scale(arguments->bench, call->count);
     /* Once before: from then on everything is held that will be used. */
-    if (!call->ours(state, 0) || !call->kernels(state, 0)) {
+    if (!call->operation->ours(state, 0) || !call->operation->kernels(state, 0)) {
         return bench_fail("%s: the first operation went wrong", call->name);
     }
     const uint64_t messages = client_messages(state->subject.client);
     for (unsigned round = 0; round < arguments->bench->rounds; round++) {
-        const double ours = time_calls(state, call, count, call->ours);
-        const double kernels = time_calls(state, call, count, call->kernels);
+        const double ours = time_calls(state, call, count, call->operation->ours);
+        const double kernels = time_calls(state, call, count, call->operation->kernels);
         if (ours < 0 || kernels < 0) {
             return false;
         }
@@ -243,8 +274,9 @@ static bool calls_main(int channel, void *context)
     const struct calls_arguments *arguments = context;
     struct calls_state state;
     struct calls_results results = {0};
-    if (!fs_subject_connect(&state.subject, arguments->socket) ||
-        !fs_subject_attach(&state.subject) || !open_files(&state)) {
+    if (!fs_subject_connect(&state.subject, arguments->socket, arguments->mount) ||
+        !fs_subject_attach(&state.subject) || !make_files(NULL) ||
+        (arguments->mount != NULL && !make_files(state.subject.fs)) || !open_files(&state)) {
         return false;
     }
     for (size_t i = 0; i < arguments->call_count; i++) {
@@ -256,17 +288,18 @@ static bool calls_main(int channel, void *context)
     return channel_send(channel, &results, sizeof(results));
 }
 
-static bool measure(struct bench *bench, const struct call *calls, size_t call_count)
+bool calls_measure(struct bench *bench, const char *mount, const struct call *calls,
+                   size_t call_count)
 {
     struct fs_place place;
     struct calls_results results;
-    struct calls_arguments arguments = {.calls = calls, .call_count = call_count, .bench = bench};
+    struct calls_arguments arguments = {
+        .mount = mount, .calls = calls, .call_count = call_count, .bench = bench};
     if (!fs_place_make(bench, &place)) {
         return false;
     }
-    const bool done =
-        make_files() &&
-        client_child_run(calls_main, &arguments, &arguments.socket, &results, sizeof(results));
+    const bool done = client_child_run(
+        mount, calls_main, &arguments, &arguments.socket, &results, sizeof(results));
     if (!fs_place_remove(&place, done)) {
         return false;
     }
@@ -280,89 +313,4 @@ static bool measure(struct bench *bench, const struct call *calls, size_t call_c
         bench_row_add(bench, &row);
     }
     return true;
-}
-
-/* ---- the parts ---- */
-
-bool bench_fs_stat(struct bench *bench)
-{
-    static const struct call calls[] = {
-        {.name = "stat, cached, three deep",
-         .yardstick_name = "stat",
-         .count = OPERATIONS,
-         .goal = {.ratio_at_most = 0.25},
-         .ours = our_stat,
-         .kernels = kernel_stat},
-        {.name = "stat of a missing name, three deep",
-         .yardstick_name = "stat",
-         .count = OPERATIONS,
-         .ours = our_stat_missing,
-         .kernels = kernel_stat_missing},
-        {.name = "fstat",
-         .yardstick_name = "fstat",
-         .count = OPERATIONS,
-         .ours = our_fstat,
-         .kernels = kernel_fstat},
-    };
-    return measure(bench, calls, sizeof(calls) / sizeof(calls[0]));
-}
-
-bool bench_fs_open(struct bench *bench)
-{
-    static const struct call calls[] = {
-        {.name = "open+close, three deep",
-         .yardstick_name = "open",
-         .count = OPERATIONS,
-         .ours = our_open,
-         .kernels = kernel_open},
-    };
-    return measure(bench, calls, sizeof(calls) / sizeof(calls[0]));
-}
-
-bool bench_fs_write(struct bench *bench)
-{
-    static const struct call calls[] = {
-        {.name = "write of 64 bytes at a place",
-         .yardstick_name = "pwrite",
-         .count = OPERATIONS,
-         .goal = {.ratio_at_most = 1.15},
-         .ours = our_pwrite,
-         .kernels = kernel_pwrite},
-        {.name = "write of 64 bytes at the offset",
-         .yardstick_name = "write",
-         .count = OPERATIONS,
-         .ours = our_write,
-         .kernels = kernel_write},
-        {.name = "append of 64 bytes",
-         .yardstick_name = "O_APPEND",
-         .count = OPERATIONS,
-         .ours = our_append,
-         .kernels = kernel_append},
-    };
-    return measure(bench, calls, sizeof(calls) / sizeof(calls[0]));
-}
-
-bool bench_fs_read(struct bench *bench)
-{
-    static const struct call calls[] = {
-        {.name = "read of 4 KiB at a place",
-         .yardstick_name = "pread",
-         .count = OPERATIONS,
-         .ours = our_pread,
-         .kernels = kernel_pread},
-    };
-    return measure(bench, calls, sizeof(calls) / sizeof(calls[0]));
-}
-
-bool bench_fs_create(struct bench *bench)
-{
-    static const struct call calls[] = {
-        {.name = "create+unlink",
-         .yardstick_name = "kernel",
-         .count = CREATE_OPERATIONS,
-         .takes_messages = true,
-         .ours = our_create,
-         .kernels = kernel_create},
-    };
-    return measure(bench, calls, sizeof(calls) / sizeof(calls[0]));
 }

@@ -182,7 +182,7 @@ bool contenders_start(struct contenders *contenders, unsigned count, uint64_t qu
     *contenders = (struct contenders){.count = count};
     contenders->memory = shared_memory_new(sizeof(*contenders->memory));
     bool started = contenders->memory != NULL && mutex_init(&contenders->memory->mutex) &&
-                   server_child_start(&contenders->server, count);
+                   server_child_start(&contenders->server, count, NULL);
     for (unsigned i = 0; started && i < count; i++) {
         struct contender_arguments arguments = {.memory = contenders->memory,
                                                 .socket = contenders->server.sockets[i],

@@ -3,6 +3,9 @@
  */
 #include "fs.h"
 
+#include "appenders.h"
+#include "trees.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -11,6 +14,10 @@
 #include <string.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+static bool bench_fs_readdir(struct bench *bench);
+static bool bench_fs_walk(struct bench *bench);
+static bool bench_fs_appenders(struct bench *bench);
 
 static const struct bench_part parts[] = {
     {"stat", "attributes that are cached, and names that are not there", bench_fs_stat},
@@ -56,7 +63,7 @@ bool fs_place_make(struct bench *bench, struct fs_place *place)
     const char *kind;
     const char *folder = best_folder(&kind);
     if (!bench->fs_place_told) {
-        printf("# fs: the files are in %s, on %s\n", folder, kind);
+        printf("# files of the host are in %s, on %s\n", folder, kind);
         bench->fs_place_told = true;
     }
     snprintf(place->path, sizeof(place->path), "%s/hf-bench-XXXXXX", folder);
@@ -93,21 +100,11 @@ bool fs_place_remove(struct fs_place *place, bool done)
     return done;
 }
 
-bool fs_make_file(const char *path)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd < 0) {
-        return bench_fail("%s: %s", path, strerror(errno));
-    }
-    close(fd);
-    return true;
-}
-
 /* ---- subjects ---- */
 
-bool fs_subject_connect(struct fs_subject *subject, int socket)
+bool fs_subject_connect(struct fs_subject *subject, int socket, const char *mount)
 {
-    *subject = (struct fs_subject){0};
+    *subject = (struct fs_subject){.root = mount == NULL ? "." : NULL};
     int error = hf_client_from_fd(socket, NULL, &subject->client);
     return error == 0 || bench_fail("cannot connect: %s", strerror(-error));
 }
@@ -115,7 +112,7 @@ bool fs_subject_connect(struct fs_subject *subject, int socket)
 bool fs_subject_attach(struct fs_subject *subject)
 {
     hf_fs_config config = HF_FS_CONFIG_INIT;
-    config.root = ".";
+    config.root = subject->root;
     int error = hf_fs_attach(subject->client, &config, &subject->fs);
     return error == 0 || bench_fail("cannot attach: %s", strerror(-error));
 }
@@ -129,4 +126,34 @@ void fs_subject_close(struct fs_subject *subject)
 {
     fs_subject_detach(subject);
     subject->client = hf_client_unref(subject->client);
+}
+
+/* ---- parts that others have too ---- */
+
+static bool bench_fs_readdir(struct bench *bench)
+{
+    const struct trees trees = {
+        .names = {"readdir of 10,000 entries, first, per entry",
+                  "readdir of 10,000 entries, cached, per entry"},
+        .items = 10000,
+        .rounds = bench->rounds,
+    };
+    return trees_measure_readdir(bench, &trees);
+}
+
+static bool bench_fs_walk(struct bench *bench)
+{
+    const struct trees trees = {
+        .names = {"walk of a tree, cold, per file", "walk of a tree, warm, per file"},
+        .items = bench->quick ? 10000 : 100000,
+        .rounds = 1, /* the mean over so many stands by itself, and more would take too long */
+    };
+    return trees_measure_walk(bench, &trees);
+}
+
+static bool bench_fs_appenders(struct bench *bench)
+{
+    static const struct appenders_row row = {.name = "two processes append 64 bytes to one file"};
+    const struct appenders appenders = {.process_count = 2, .rows = &row, .row_count = 1};
+    return appenders_measure(bench, &appenders);
 }

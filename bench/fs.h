@@ -19,13 +19,6 @@ bool bench_fs_write(struct bench *bench);
 bool bench_fs_read(struct bench *bench);
 bool bench_fs_create(struct bench *bench);
 
-/* fs_trees.c */
-bool bench_fs_readdir(struct bench *bench);
-bool bench_fs_walk(struct bench *bench);
-
-/* fs_appenders.c */
-bool bench_fs_appenders(struct bench *bench);
-
 /*
  * A directory of the host for one part, on tmpfs where there is one. It becomes the working
  * directory of this process and of those it forks, so that a relative path means the same to
@@ -42,17 +35,17 @@ bool fs_place_make(struct bench *bench, struct fs_place *place);
 /* Remove it with all that is in it. Return: @done, or false when it could not be removed. */
 bool fs_place_remove(struct fs_place *place, bool done);
 
-/* A client's filesystem on the working directory. Each complains on failure. */
+/* A client's filesystem, on the working directory or on what the server mounts. Each complains on
+ * failure. */
 struct fs_subject {
+    const char *root; /* NULL: the server's */
     hf_client *client;
     hf_fs *fs;
 };
-bool fs_subject_connect(struct fs_subject *subject, int socket);
+/* @mount: what the server brings; NULL: nothing, and it is the working directory. */
+bool fs_subject_connect(struct fs_subject *subject, int socket, const char *mount);
 bool fs_subject_attach(struct fs_subject *subject);
 void fs_subject_detach(struct fs_subject *subject);
 void fs_subject_close(struct fs_subject *subject);
-
-/* Make an empty file, by the kernel. */
-bool fs_make_file(const char *path);
 
 #endif

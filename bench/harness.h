@@ -42,7 +42,7 @@ struct bench_row {
 struct bench {
     unsigned rounds;
     bool quick;         /* a short look: everything is run, and no time is worth reading */
-    bool fs_place_told; /* the table says where the files of the group `fs` are */
+    bool fs_place_told; /* the table says where files of the host are */
     struct bench_row rows[BENCH_ROWS_MAX];
     size_t row_count;
 };

@@ -246,6 +246,7 @@ void turn_pass(_Atomic uint32_t *turn)
 struct server_arguments {
     const int *sockets;
     unsigned socket_count;
+    const char *mount;
 };
 
 static bool serve(hf_server *server, int channel, const struct server_arguments *arguments)
@@ -272,8 +273,17 @@ static bool serve(hf_server *server, int channel, const struct server_arguments 
     return true;
 }
 
+static bool parse_mount(const char *text, hf_server_mount *mount)
+{
+    char reason[256];
+    int error = hf_server_mount_parse(text, mount, reason, sizeof(reason));
+    return error == 0 || bench_fail("%s: %s", text, reason);
+}
+
 static bool server_main(int channel, void *context)
 {
+    const struct server_arguments *arguments = context;
+    hf_server_mount mount = HF_SERVER_MOUNT_INIT;
     hf_server_config config;
     hf_server_config_init(&config);
     config.log_level = HF_LOG_ERROR;
@@ -281,24 +291,33 @@ static bool server_main(int channel, void *context)
     config.limits.handles = 2000000;
     config.limits.queued = 2000000;
     config.limits.unsent_bytes = UINT64_C(256) << 20;
+    if (arguments->mount != NULL) {
+        if (!parse_mount(arguments->mount, &mount)) {
+            return false;
+        }
+        config.mounts = &mount;
+        config.mount_count = 1;
+    }
     hf_server *server = NULL;
     int error = hf_server_new(&config, &server);
     if (error < 0) {
         return bench_fail("cannot make a server: %s", strerror(-error));
     }
-    const bool served = serve(server, channel, context);
+    const bool served = serve(server, channel, arguments);
     hf_server_free(server);
+    free(mount.texts);
     return served;
 }
 
-bool server_child_start(struct server_child *server, unsigned clients)
+bool server_child_start(struct server_child *server, unsigned clients, const char *mount)
 {
     int theirs[BENCH_SOCKETS_MAX];
     if (!sockets_make(server->sockets, theirs, clients)) {
         return false;
     }
     server->socket_count = clients;
-    struct server_arguments arguments = {.sockets = theirs, .socket_count = clients};
+    struct server_arguments arguments = {
+        .sockets = theirs, .socket_count = clients, .mount = mount};
     const bool started = child_start(&server->child, server_main, &arguments, theirs, clients);
     sockets_close(theirs, clients);
     if (!started) {
@@ -326,11 +345,11 @@ bool server_child_end(struct server_child *server)
 
 /* ---- clients ---- */
 
-bool client_child_run(bool (*main)(int channel, void *context), void *context, int *socket,
-                      void *results, size_t size)
+bool client_child_run(const char *mount, bool (*main)(int channel, void *context), void *context,
+                      int *socket, void *results, size_t size)
 {
     struct server_child server;
-    if (!server_child_start(&server, 1)) {
+    if (!server_child_start(&server, 1, mount)) {
         return false;
     }
     struct child child = {0};
@@ -346,5 +365,5 @@ uint64_t client_messages(hf_client *client)
     hf_client_stats stats;
     hf_client_get_stats(client, &stats);
     return stats.acquires_sent + stats.releases_sent + stats.cancels_sent + stats.grants_received +
-           stats.recalls_received;
+           stats.recalls_received + stats.operations_sent + stats.answers_received;
 }

@@ -68,15 +68,16 @@ struct server_report {
 };
 
 /* Start a server with @clients connections, each a socket for hf_client_from_fd() or for frames
- * written by hand. The limits are raised to what a benchmark needs. */
-bool server_child_start(struct server_child *server, unsigned clients);
+ * written by hand. The limits are raised to what a benchmark needs. @mount: what it brings, for
+ * hf_server_mount_parse(); NULL: nothing. */
+bool server_child_start(struct server_child *server, unsigned clients, const char *mount);
 bool server_child_report(const struct server_child *server, struct server_report *report);
 bool server_child_end(struct server_child *server);
 
 /* Start a server and one process on it, which gets its connection in *socket, and receive the
  * @size bytes of results that it sends. */
-bool client_child_run(bool (*main)(int channel, void *context), void *context, int *socket,
-                      void *results, size_t size);
+bool client_child_run(const char *mount, bool (*main)(int channel, void *context), void *context,
+                      int *socket, void *results, size_t size);
 
 /* All messages of this client so far, both ways. */
 uint64_t client_messages(hf_client *client);

@@ -179,7 +179,8 @@ bool bench_sync_held(struct bench *bench)
     static struct held_results results;
     struct held_arguments arguments = {.rounds = bench->rounds,
                                        .count = bench_scale(bench, HELD_OPERATIONS)};
-    if (!client_child_run(held_main, &arguments, &arguments.socket, &results, sizeof(results))) {
+    if (!client_child_run(
+            NULL, held_main, &arguments, &arguments.socket, &results, sizeof(results))) {
         return false;
     }
     static const char *const names[HELD_MODES][2] = {
@@ -285,7 +286,8 @@ bool bench_sync_readers(struct bench *bench)
     static struct readers_results results;
     struct held_arguments arguments = {.rounds = bench->rounds,
                                        .count = bench_scale(bench, HELD_OPERATIONS)};
-    if (!client_child_run(readers_main, &arguments, &arguments.socket, &results, sizeof(results))) {
+    if (!client_child_run(
+            NULL, readers_main, &arguments, &arguments.socket, &results, sizeof(results))) {
         return false;
     }
     struct bench_row row = {.name = "held SHARED, 2 reader threads, per thread",

@@ -344,7 +344,7 @@ static bool measure_grants(struct bench *bench, const struct grants_kind *kind)
     struct server_child server = {0};
     struct echo echo = {0};
     struct bench_row row = {.name = kind->name, .unit = "grants/s", .yardstick_name = "relay"};
-    bool done = server_child_start(&server, CONNECTIONS);
+    bool done = server_child_start(&server, CONNECTIONS, NULL);
     if (done) {
         done = echo_start(&echo, CONNECTIONS);
         if (done) {

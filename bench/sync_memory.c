@@ -173,7 +173,7 @@ bool bench_sync_memory(struct bench *bench)
 {
     struct memory_arguments arguments = {.handles = bench_scale(bench, HANDLES)};
     struct server_child server;
-    if (!server_child_start(&server, 1)) {
+    if (!server_child_start(&server, 1, NULL)) {
         return false;
     }
     struct child client = {0};
