@@ -205,7 +205,7 @@ struct backend_ops {
      * Where clients take a file from each other for each operation, it is faster to have single
      * operations done where the data is. The inode is not held then. NULL: never. */
 
-    bool (*is_contended)(struct backend *backend, intptr_t file);
+    bool (*is_contended)(struct backend *backend, intptr_t file, bool writes);
     /* As read() and write(), for BACKEND_THERE_MAX bytes at most. With @append at the end: *offset
      * says where that was. */
     ssize_t (*read_there)(struct backend *backend, intptr_t file, void *buffer, size_t size,

@@ -46,12 +46,13 @@ static bool fits_behind(off_t offset, const struct io_data *data)
 }
 
 /* Is it better done where the data is? Only what has no end in sight that it could meet. */
-static bool goes_there(const struct open_file *file, const struct io_data *data, off_t offset)
+static bool goes_there(const struct open_file *file, const struct io_data *data, off_t offset,
+                       bool writes)
 {
     struct backend *backend = file->inode->backend;
     return backend->ops->is_contended != NULL && !data->is_vectors &&
            data->size <= BACKEND_THERE_MAX && offset < INT64_MAX - BACKEND_THERE_MAX &&
-           backend->ops->is_contended(backend, file->backend_file);
+           backend->ops->is_contended(backend, file->backend_file, writes);
 }
 
 /* ---- the data ---- */
@@ -62,7 +63,7 @@ static ssize_t read_data(struct open_file *file, const struct io_data *data, off
     struct backend *backend = inode->backend;
     ssize_t done;
 
-    if (goes_there(file, data, offset)) {
+    if (goes_there(file, data, offset, false)) {
         return backend->ops->read_there(backend, file->backend_file, data->to, data->size, offset);
     }
     int acquired = inode_acquire(inode, HF_SHARED);
@@ -134,7 +135,7 @@ static ssize_t write_data(struct open_file *file, int flags, const struct io_dat
 {
     struct inode *inode = file->inode;
     struct backend *backend = inode->backend;
-    if (goes_there(file, data, *offset)) {
+    if (goes_there(file, data, *offset, true)) {
         return backend->ops->write_there(
             backend, file->backend_file, data->from, data->size, (flags & O_APPEND) != 0, offset);
     }

@@ -11,9 +11,9 @@
 #include <errno.h>
 #include <limits.h>
 
-/* So few operations in an epoch are few; and so many such epochs in a row are contention. */
+/* So few operations under a hold are few; and so many such holds in a row are contention. */
 #define FEW_USES 2
-#define SHORT_EPOCHS 4
+#define SHORT_HOLDS 4
 
 /* So many operations in a row that nobody else came between are the end of it. */
 #define ALONE 8
@@ -49,7 +49,7 @@ static void begin(struct sb_contention *contention)
 
 static void end(struct sb_contention *contention)
 {
-    set(&contention->short_epochs, 0);
+    set(&contention->short_holds, 0);
     set(&contention->uses, FEW_USES + 1);
     atomic_store_explicit(&contention->is_contended, false, memory_order_relaxed);
 }
@@ -57,22 +57,22 @@ static void end(struct sb_contention *contention)
 void sb_note_use(struct sb_node *node)
 {
     struct sb_contention *contention = &node->contention;
-    const uint64_t epoch = hf_sync_epoch(node->handle);
-    if (atomic_load_explicit(&contention->epoch, memory_order_relaxed) == epoch) {
+    const uint64_t grant = client_grant(node->handle);
+    if (atomic_load_explicit(&contention->grant, memory_order_relaxed) == grant) {
         set(&contention->uses, get(&contention->uses) + 1);
         return;
     }
     const bool was_short = get(&contention->uses) <= FEW_USES;
-    const uint32_t in_a_row = was_short ? get(&contention->short_epochs) + 1 : 0;
-    set(&contention->short_epochs, in_a_row);
+    const uint32_t in_a_row = was_short ? get(&contention->short_holds) + 1 : 0;
+    set(&contention->short_holds, in_a_row);
     set(&contention->uses, 1);
-    atomic_store_explicit(&contention->epoch, epoch, memory_order_relaxed);
-    if (in_a_row >= SHORT_EPOCHS) {
+    atomic_store_explicit(&contention->grant, grant, memory_order_relaxed);
+    if (in_a_row >= SHORT_HOLDS) {
         begin(contention);
     }
 }
 
-bool sb_is_contended(struct backend *backend, intptr_t file)
+bool sb_is_contended(struct backend *backend, intptr_t file, bool writes)
 {
     struct sb_node *node = sb_file_of(file)->node;
     const enum served_sending chosen = atomic_load_explicit(&sending, memory_order_relaxed);
@@ -80,7 +80,18 @@ bool sb_is_contended(struct backend *backend, intptr_t file)
         chosen == SERVED_SENDS_CONTENDED
             ? atomic_load_explicit(&node->contention.is_contended, memory_order_relaxed)
             : chosen == SERVED_SENDS_ALWAYS;
-    return is_contended && !sb_is_held(node);
+    if (!is_contended) {
+        return false;
+    }
+    if (!sb_is_held(node)) {
+        return true;
+    }
+    /* What is held is used; but SHARED would only be in the way of a write. */
+    const struct sync_hold *hold = &node->handle->hold;
+    pthread_mutex_lock(&node->served->client->lock);
+    const bool is_shared = hold->mode == HF_SHARED;
+    pthread_mutex_unlock(&node->served->client->lock);
+    return writes && is_shared && client_yield(node->handle, HF_INVALID) == 0;
 }
 
 /* It was done at the server. */

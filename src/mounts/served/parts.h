@@ -46,12 +46,12 @@ struct sb_page {
 /* Whether a file goes from client to client, see contended.c. Counts are guesses. */
 struct sb_contention {
     _Atomic bool is_contended;
-    _Atomic uint64_t epoch;        /* of the last operation under a hold */
-    _Atomic uint32_t uses;         /* operations in that epoch */
-    _Atomic uint32_t short_epochs; /* in a row, those with few */
-    _Atomic uint32_t alone;        /* in a row, operations at the server with nobody between */
-    _Atomic uint32_t tight;        /* in a row, operations right after each other */
-    _Atomic uint64_t last_ns;      /* when the last one was over */
+    _Atomic uint64_t grant;       /* of the last operation under a hold */
+    _Atomic uint32_t uses;        /* operations under that hold */
+    _Atomic uint32_t short_holds; /* in a row, those with few */
+    _Atomic uint32_t alone;       /* in a row, operations at the server with nobody between */
+    _Atomic uint32_t tight;       /* in a row, operations right after each other */
+    _Atomic uint64_t last_ns;     /* when the last one was over */
 };
 
 struct sb_node {
@@ -297,7 +297,7 @@ void sb_forget_ahead(struct sb *served);
 
 /* An operation on the data, under a hold. */
 void sb_note_use(struct sb_node *node);
-bool sb_is_contended(struct backend *backend, intptr_t file);
+bool sb_is_contended(struct backend *backend, intptr_t file, bool writes);
 ssize_t sb_read_there(struct backend *backend, intptr_t file, void *buffer, size_t size,
                       off_t offset);
 ssize_t sb_write_there(struct backend *backend, intptr_t file, const void *buffer, size_t size,
