@@ -221,6 +221,34 @@ static void test_unlink_of_what_others_may_know_by_now(void **state)
     assert_int_equal(raw_ask(&good, stage.store, from_root).error, 0);
 }
 
+static void test_unlink_of_what_went_to_another_directory(void **state)
+{
+    hold(STORE_ROOT, HF_EXCLUSIVE);
+    uint64_t grant = raw_hold_inode(&liar, stage.store, directory, HF_EXCLUSIVE);
+    const uint64_t own = served_make_in(&stage, &liar, STORE_ROOT, "own", S_IFREG | 0600);
+    raw_tell(&liar,
+             stage.store,
+             OP(WIRE_OP_RENAME,
+                .inode = STORE_ROOT,
+                .other = directory,
+                .number = own,
+                .now = served_now(),
+                .name = raw_name("own"),
+                .new_name = raw_name("shown")));
+    raw_release_inode(&liar, stage.store, directory, grant, HF_INVALID);
+    raw_round_trip(&liar);
+    raw_hold_inode(&good, stage.store, own, HF_SHARED);
+    grant = raw_hold_inode(&liar, stage.store, directory, HF_EXCLUSIVE);
+    const struct wire_operation *const unlink = OP(WIRE_OP_UNLINK,
+                                                   .inode = directory,
+                                                   .number = own,
+                                                   .now = served_now(),
+                                                   .name = raw_name("shown"));
+    is_answered_with(unlink, WIRE_REASON_NOT_HELD);
+    raw_hold_inode(&good, stage.store, directory, HF_EXCLUSIVE);
+    assert_int_equal(raw_ask(&good, stage.store, unlink).error, 0);
+}
+
 static void test_rename_over_what_another_holds(void **state)
 {
     hold(STORE_ROOT, HF_EXCLUSIVE);
@@ -565,6 +593,7 @@ int main(void)
         TEST(test_make_without_the_directory),
         TEST(test_unlink_of_what_another_holds),
         TEST(test_unlink_of_what_others_may_know_by_now),
+        TEST(test_unlink_of_what_went_to_another_directory),
         TEST(test_rename_over_what_another_holds),
         TEST(test_copy_from_what_is_not_held),
         TEST(test_set_without_a_hold),

@@ -564,7 +564,10 @@ static void test_read_only(void **state)
                                  .name = raw_name("file"))),
                      EROFS);
     assert_int_equal(error_of(OP(WIRE_OP_USE, .inode = STORE_ROOT, .rights = WIRE_USE_READ)), 0);
+    const struct timespec before = attributes_of(STORE_ROOT).atime;
     assert_int_equal(error_of(OP(WIRE_OP_LIST, .inode = STORE_ROOT, .size = 1000)), 0);
+    const struct timespec after = attributes_of(STORE_ROOT).atime;
+    assert_true(before.tv_sec == after.tv_sec && before.tv_nsec == after.tv_nsec);
 }
 
 static void test_an_unknown_store(void **state)
