@@ -201,8 +201,10 @@ int dir_count_tree(struct dir_store *dir, uint64_t *pages, uint64_t *inodes)
     if (result == 0) {
         counting.pages = dir_pages_of(fd, &status);
     }
-    if (fd >= 0 && result == 0) {
+    if (result == 0) {
         result = enter(&counting, fd);
+    } else {
+        fork_guard_close(&dir->guard, fd);
     }
     while (result == 0 && counting.level != NULL) {
         result = count_entries(&counting);

@@ -81,14 +81,18 @@ int dir_link(struct store *store, const struct store_call *call, uint64_t number
              uint64_t directory, struct store_name name)
 {
     struct dir_store *dir = dir_begin(store);
-    struct dir_inode *inode = dir_find_inode(dir, number);
-    if (inode == NULL) {
+    struct dir_inode *parent;
+    if (dir_find_inode(dir, number) == NULL) {
         return -ESTALE;
     }
-    struct dir_inode *parent;
     const int to = dir_open_for_new(dir, directory, name, &parent);
     if (to < 0) {
         return to;
+    }
+    /* It may have been found out just now that the host has it no more. */
+    struct dir_inode *inode = dir_find_inode(dir, number);
+    if (inode == NULL) {
+        return -ESTALE;
     }
     const struct dir_text text = dir_text_of(name);
     if (S_ISDIR(inode->mode)) {
