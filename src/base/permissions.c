@@ -90,6 +90,16 @@ int permit_times(const struct permissions *of, const struct credentials *who, bo
     return result != 0 && now ? permit_access(of, who, MAY_WRITE) : result;
 }
 
+int permit_link(const struct permissions *of, const struct credentials *who)
+{
+    const bool is_privileged =
+        (of->mode & S_ISUID) != 0 || (of->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+    if (S_ISREG(of->mode) && !is_privileged && permit_access(of, who, MAY_READ | MAY_WRITE) == 0) {
+        return 0;
+    }
+    return permit_owner(of, who);
+}
+
 int permit_remove(const struct permissions *directory, const struct permissions *of,
                   const struct credentials *who)
 {

@@ -55,6 +55,10 @@ int permit_chown(const struct permissions *of, const struct credentials *who, ui
 /* utimensat(2); @now: both times, to the present. Return: 0, -EACCES, -EPERM. */
 int permit_times(const struct permissions *of, const struct credentials *who, bool now);
 
+/* Giving the inode one more name, as where fs.protected_hardlinks is set: what is not one's own must be
+ * a regular file without privileges that one may read and write. Return: 0, -EPERM. */
+int permit_link(const struct permissions *of, const struct credentials *who);
+
 /* Removing or renaming the entry @of @directory. Return: 0, -EACCES, -EPERM. */
 int permit_remove(const struct permissions *directory, const struct permissions *of,
                   const struct credentials *who);

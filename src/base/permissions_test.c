@@ -70,6 +70,25 @@ static void test_root(void **state)
     assert_int_equal(permit_owner(&closed, &root), 0);
 }
 
+/* What is not one's own gets another name only if that lends nothing. */
+static void test_links(void **state)
+{
+    const struct permissions open_file = file(S_IFREG | 0666);
+    const struct permissions read_only = file(S_IFREG | 0644);
+    const struct permissions with_user = file(S_IFREG | S_ISUID | 0666);
+    const struct permissions with_group = file(S_IFREG | S_ISGID | 0676);
+    const struct permissions locked = file(S_IFREG | S_ISGID | 0666);
+    const struct permissions pipe = file(S_IFIFO | 0666);
+    assert_int_equal(permit_link(&open_file, &stranger), 0);
+    assert_int_equal(permit_link(&locked, &stranger), 0);
+    assert_int_equal(permit_link(&read_only, &stranger), -EPERM);
+    assert_int_equal(permit_link(&with_user, &stranger), -EPERM);
+    assert_int_equal(permit_link(&with_group, &stranger), -EPERM);
+    assert_int_equal(permit_link(&pipe, &stranger), -EPERM);
+    assert_int_equal(permit_link(&pipe, &owner), 0);
+    assert_int_equal(permit_link(&with_user, &root), 0);
+}
+
 static void test_sticky(void **state)
 {
     const struct permissions open_directory = {.mode = S_IFDIR | 01777, .owner = 5, .group = 5};
@@ -315,6 +334,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_classes),
         cmocka_unit_test(test_root),
+        cmocka_unit_test(test_links),
         cmocka_unit_test(test_sticky),
         cmocka_unit_test(test_chmod),
         cmocka_unit_test(test_chown),

@@ -1,6 +1,6 @@
 /*
- * The differential test: a sequence of steps, done on a direct mount and on a directory of the
- * kernel's, and all that the two sides tell compared.
+ * The differential test: a sequence of steps, done on a mount and on a directory of the kernel's, and
+ * all that the two sides tell compared.
  *
  * Each side has processes of its own, the players: ours are clients of a server, those of the
  * kernel have the directory as their root. So both have the same paths, descriptors of their own
@@ -42,6 +42,7 @@ struct sequence {
     bool watched;      /* which times each step moves is compared too */
     bool checked;      /* ours asks the host each time, with external=check */
     bool planted;      /* the kernel's side lies in one operation */
+    bool served;       /* ours is a served mount: what that does not have is left out */
     size_t count;
     struct step *steps;
 };
@@ -66,7 +67,8 @@ struct side {
     bool gone[PLAYERS_MAX];   /* that player has left, and nobody has taken its part */
     struct report *reports;   /* one for each step */
     struct text tree;         /* what is there at the end */
-    struct text host_tree;    /* of ours: the same as the kernel shows it */
+    struct text own_tree;     /* of ours: the same as the first player has it cached */
+    struct text host_tree;    /* of ours: the same as others see it, the host or another client */
     struct text open_files;   /* what is open at the end */
     char error[CALL_TEXT];
 };
@@ -86,8 +88,8 @@ struct watched_time {
 struct player {
     struct side *side;
     const struct sequence *sequence;
-    const char *root;             /* of this side, a path of the host's */
-    const struct fs_world *world; /* these two NULL: on the kernel's side */
+    const char *root;             /* of this side, a path of the host's; NULL on a served mount */
+    const struct fs_world *world; /* NULL on the kernel's side, and there these two: */
     hf_client *client;
     hf_fs *fs;
     int number;
@@ -160,10 +162,11 @@ struct time_text time_text(const struct timespec *time);
 /* ---- fs_differential_tree.c ---- */
 
 /* The tree that a sequence begins with, in the working directory. Return: is it there? */
-bool tree_make(const struct sequence *sequence);
+bool tree_make(hf_fs *fs, const struct sequence *sequence);
 
-/* Write all that is there at the end, and what @player has open. */
-void tree_describe(struct player *player);
+/* Write all that is there at the end into @text, as @fs sees it or without one the kernel, from the
+ * working directory on; and what @player has open. */
+void tree_describe(struct player *player, hf_fs *fs, struct text *text);
 void tree_describe_open_files(struct player *player);
 
 /* Compare two such texts line by line; @exactly: of the same tree, so that times and inode numbers
@@ -172,10 +175,10 @@ bool tree_is_same(const char **ours, const char **theirs, bool exactly);
 
 /* Make the directory @root as good as new. It is the same for all sequences, since the server knows
  * it as the root. Return: is it? */
-bool tree_reset(const char *root);
+bool tree_reset(hf_fs *fs, const char *root);
 
 /* Remove the folder @name and all below it. */
-void tree_remove(int at, const char *name);
+void tree_remove(hf_fs *fs, int at, const char *name);
 
 /* ---- fs_differential_play.c ---- */
 

@@ -55,9 +55,10 @@ void statx_path(struct player *player)
     if (result == 0) {
         const struct timespec modified = {found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec};
         const bool has_time = (mask & STATX_MTIME) != 0;
+        const unsigned known = player->sequence->served ? STATX_BASIC_STATS : UINT_MAX;
         sees(player,
              " mask %x mode %o links %u owner %u:%u size %ld modified %s",
-             found.stx_mask & mask,
+             found.stx_mask & mask & known,
              found.stx_mode,
              found.stx_nlink,
              found.stx_uid,
@@ -199,7 +200,9 @@ void statfs_it(struct player *player)
         calls(player, "statfs(\"%.60s\")", path);
         sees_result(player, CALL(fs, hf_statfs(fs, path, &found), statfs(path, &found)));
     }
-    sees(player, " type %lx", (unsigned long)found.f_type);
+    if (!player->sequence->served) {
+        sees(player, " type %lx", (unsigned long)found.f_type);
+    }
 }
 
 /* ---- the process ---- */
@@ -261,6 +264,13 @@ static const char *const xattr_names[] = {"user.a",
                                           "user.256_" TEXT_240 "bytes__",
                                           "system.posix_acl_access",
                                           "system.posix_acl_default"};
+
+static const char *choose_xattr_name(struct player *player)
+{
+    const char *name = CHOOSE(player, xattr_names);
+    const bool is_list = strncmp(name, "system.", 7) == 0;
+    return is_list && player->sequence->served ? "user.b" : name;
+}
 
 /* By path, by path without following, or by descriptor. */
 struct xattr_target {
@@ -340,7 +350,7 @@ void xattr_get(struct player *player)
     char value[6000] = "";
     hf_fs *fs = player->fs;
     const struct xattr_target on = choose_xattr_target(player);
-    const char *name = CHOOSE(player, xattr_names);
+    const char *name = choose_xattr_name(player);
     const size_t size = below(player, 4) == 0 ? below(player, 10) : sizeof value;
     long result;
     calls(player, "%s, \"%.60s\", %zu)", xattr_text("getxattr", &on).text, name, size);
@@ -364,7 +374,7 @@ void xattr_set(struct player *player)
     char value[XATTR_SIZE_MAX + 1];
     hf_fs *fs = player->fs;
     const struct xattr_target on = choose_xattr_target(player);
-    const char *name = CHOOSE(player, xattr_names);
+    const char *name = choose_xattr_name(player);
     const bool is_list = strncmp(name, "system.", 7) == 0 && below(player, 4) != 0;
     size_t size = choose_value_size(player);
     const int flags = below(player, 2) == 0 ? 0 : (int)below(player, 5);
@@ -416,7 +426,7 @@ void xattr_remove(struct player *player)
 {
     hf_fs *fs = player->fs;
     const struct xattr_target on = choose_xattr_target(player);
-    const char *name = CHOOSE(player, xattr_names);
+    const char *name = choose_xattr_name(player);
     long result;
     calls(player, "%s, \"%.60s\")", xattr_text("removexattr", &on).text, name);
     if (on.path == NULL) {

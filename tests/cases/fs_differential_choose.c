@@ -10,6 +10,10 @@
  * - flags of open() that Linux ignores: here they are -EINVAL, as fs.h says;
  * - O_DIRECT: what it asks of addresses and sizes is up to the host;
  * - positions in a directory, but for those that a pass came by.
+ *
+ * And on served mounts, see sequence->served: opening pipes, devices and sockets; shared mappings;
+ * whiteouts; access lists; FALLOC_FL_ZERO_RANGE, which tmpfs does not have; what statfs() and statx()
+ * say of the filesystem itself.
  */
 #include "cases/fs_differential.h"
 

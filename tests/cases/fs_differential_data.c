@@ -177,7 +177,8 @@ void allocate(struct player *player)
     static const off_t lengths[] = {1, 10, PAGE, 2 * PAGE, 0, -1, INT64_MAX};
     hf_fs *fs = player->fs;
     const int fd = choose_fd(player);
-    const int mode = CHOOSE(player, modes);
+    const int chosen = CHOOSE(player, modes);
+    const int mode = player->sequence->served ? chosen & ~FALLOC_FL_ZERO_RANGE : chosen;
     const off_t place = CHOOSE(player, places);
     const off_t length = CHOOSE(player, lengths);
     calls(player, "fallocate(%d, %#x, %ld, %ld)", fd, (unsigned)mode, (long)place, (long)length);
@@ -253,7 +254,8 @@ void map(struct player *player)
     const int fd = choose_fd(player);
     const bool may_write = below(player, 2) == 0;
     const int protection = may_write ? PROT_READ | PROT_WRITE : PROT_READ;
-    const int kind = CHOOSE(player, kinds);
+    const int chosen = CHOOSE(player, kinds);
+    const int kind = player->sequence->served && chosen == MAP_SHARED ? MAP_PRIVATE : chosen;
     const size_t length = below(player, 10) == 0 ? 0 : PAGE;
     const off_t offset = below(player, 10) == 0 ? 1 : 0;
     void *mapped = MAP_FAILED;

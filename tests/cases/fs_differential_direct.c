@@ -92,9 +92,12 @@ static void make_sequence(struct stage *stage, uint64_t seed)
     sequence->seed = seed;
     sequence->players = more == 0 ? 1 : 2 + (int)dice_below(&dice, more);
     sequence->unprivileged = dice_percent(&dice, 75) && stage->can_be_nobody;
-    sequence->watched = dice_percent(&dice, 50) && stage->has_fine_times;
+    const bool served = fs_world_is_served();
+    /* There the clock has to move for it, which takes milliseconds for each step. */
+    sequence->watched = dice_percent(&dice, served ? 2 : 50) && stage->has_fine_times;
     sequence->checked = dice_percent(&dice, 10);
     sequence->planted = stage->options.planted;
+    sequence->served = served;
     const size_t wanted = stage->options.steps != 0
                               ? stage->options.steps
                               : STEPS_LEAST + dice_below(&dice, STEPS_MOST - STEPS_LEAST + 1);
@@ -135,7 +138,7 @@ static void start_workers(struct stage *stage)
                 struct player player = {
                     .side = stage->sides[i],
                     .sequence = stage->sequence,
-                    .root = stage->roots[i],
+                    .root = i == OURS && fs_world_is_served() ? NULL : stage->roots[i],
                     .world = i == OURS ? &stage->world : NULL,
                     .number = number,
                     .base = stage->bases[i],
@@ -243,6 +246,7 @@ static bool play_on_both(struct stage *stage)
         memset(side->gone, 0, sizeof side->gone);
         memset(side->reports, 0, sequence->count * sizeof *side->reports);
         clear(&side->tree);
+        clear(&side->own_tree);
         clear(&side->host_tree);
         clear(&side->open_files);
         for (int number = 0; number < sequence->players; number++) {
@@ -269,8 +273,8 @@ static void set_pairs(const struct stage *stage, struct pair pairs[PAIRS])
     const struct side *ours = stage->sides[OURS];
     const struct side *kernels = stage->sides[KERNELS];
     pairs[0] = (struct pair){"the tree", ours->tree.text, kernels->tree.text, false};
-    pairs[1] =
-        (struct pair){"our tree and the host's", ours->tree.text, ours->host_tree.text, true};
+    pairs[1] = (struct pair){
+        "our tree and that of others", ours->own_tree.text, ours->host_tree.text, true};
     pairs[2] = (struct pair){"open files", ours->open_files.text, kernels->open_files.text, false};
 }
 
@@ -479,7 +483,9 @@ struct stage *stage_new(const struct options *options)
     stage->patience_seconds = PATIENCE_SECONDS;
     fs_world_init_in(&stage->world, options->parent);
     assert_int_equal(chmod(stage->world.folder, 0755), 0);
-    const char *folders[2] = {stage->world.root, stage->world.outside};
+    const bool served = stage->world.kind != FS_WORLD_DIRECT;
+    const char *folders[2] = {served ? stage->world.folder : stage->world.root,
+                              stage->world.outside};
     stage->host_root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     assert_true(stage->host_root >= 0);
     /* One more than wanted: a fork is two steps. */
@@ -490,7 +496,7 @@ struct stage *stage_new(const struct options *options)
         snprintf(stage->roots[i], sizeof stage->roots[i], "%s/t", folders[i]);
         stage->bases[i] = open(folders[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         assert_true(stage->bases[i] >= 0);
-        assert_int_equal(mkdir(stage->roots[i], 0755), 0);
+        assert_true(i == OURS && served ? true : mkdir(stage->roots[i], 0755) == 0);
         stage->sides[i] = map_shared(sizeof *stage->sides[i]);
         stage->sides[i]->reports = map_shared(stage->steps_max * sizeof *stage->sides[i]->reports);
     }
@@ -503,7 +509,7 @@ struct stage *stage_free(struct stage *stage)
 {
     end_workers(stage);
     for (int i = 0; i < 2; i++) {
-        tree_remove(stage->bases[i], "t");
+        tree_remove(NULL, stage->bases[i], "t");
         close(stage->bases[i]);
         munmap(stage->sides[i]->reports, stage->steps_max * sizeof *stage->sides[i]->reports);
         munmap(stage->sides[i], sizeof *stage->sides[i]);

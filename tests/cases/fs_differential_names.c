@@ -24,8 +24,11 @@ void open_file_at(struct player *player)
     const char *path = choose_path(player);
     const int chosen = choose_open_flags(player);
     const mode_t mode = choose_mode(player);
-    const int flags =
-        chosen | ((chosen & O_PATH) == 0 && is_special(player, at, path, 0) ? O_NONBLOCK : 0);
+    const bool special = (chosen & O_PATH) == 0 && is_special(player, at, path, 0);
+    const int flags = chosen | (special ? O_NONBLOCK : 0);
+    if (special && player->sequence->served) {
+        return;
+    }
     calls(player, "openat(%d, \"%.60s\", %#o, %#o)", at, path, (unsigned)flags, mode);
     if (is_plain) {
         sees_result(player, CALL(fs, hf_open(fs, path, flags, mode), open(path, flags, mode)));
@@ -149,7 +152,8 @@ void rename_it(struct player *player)
     const char *path = choose_path(player);
     const int new_at = choose_at(player);
     const char *new_path = choose_path(player);
-    const unsigned flags = below(player, 40) == 0 ? 1U << below(player, 31) : CHOOSE(player, usual);
+    unsigned flags = below(player, 40) == 0 ? 1U << below(player, 31) : CHOOSE(player, usual);
+    flags &= player->sequence->served ? ~(unsigned)RENAME_WHITEOUT : UINT_MAX;
     calls(
         player, "renameat2(%d, \"%.60s\", %d, \"%.60s\", %#x)", at, path, new_at, new_path, flags);
     if (flags == 0 && at == HF_AT_FDCWD && new_at == HF_AT_FDCWD) {

@@ -86,16 +86,28 @@ static void give_identity_back(struct player *player)
 
 static bool is_ours(const struct player *player)
 {
-    return player->client != NULL;
+    return player->world != NULL;
+}
+
+static bool is_served(const struct player *player)
+{
+    return is_ours(player) && player->world->kind != FS_WORLD_DIRECT;
 }
 
 /* Of this thread alone, which is all that a child has. The kernel's side has no need of it, and would
- * not be let link any more what was opened before. */
+ * not be let link any more what was opened before; and on a served mount the connection says who it
+ * is for. */
 static void set_effective(struct player *player, uid_t user)
 {
-    if (player->sequence->unprivileged && is_ours(player)) {
+    if (player->sequence->unprivileged && is_ours(player) && !is_served(player)) {
         play_require(player, syscall(SYS_setresuid, -1, user, -1) == 0, "setresuid in a fork");
     }
+}
+
+static void connect_client(struct player *player)
+{
+    const char *address = player->world->server.address;
+    succeed(player, hf_client_connect(address, NULL, &player->client), "connect");
 }
 
 static void attach(struct player *player)
@@ -107,16 +119,35 @@ static void attach(struct player *player)
     succeed(player, result, "attach");
 }
 
+/* One more client of a served mount, as who this process is now. */
+static hf_fs *look_from_outside(const struct player *player)
+{
+    const hf_fs_config config = HF_FS_CONFIG_INIT;
+    return fs_world_attach(player->world, &config);
+}
+
+static void set_the_stage(struct player *player)
+{
+    hf_fs *fs = is_served(player) ? look_from_outside(player) : NULL;
+    const char *root = fs != NULL ? "/" : player->root;
+    play_require(player, tree_reset(fs, root), "an empty root");
+    play_require(player, CALL(fs, hf_chdir(fs, root), chdir(root)) == 0, "chdir");
+    play_require(player, tree_make(fs, player->sequence), "the tree");
+    hf_fs_detach(fs);
+}
+
 static void join(struct player *player)
 {
     umask(022); /* steps may have left another */
     if (player->number == 0) {
-        play_require(player, tree_reset(player->root), "an empty root");
-        play_require(player, chdir(player->root) == 0, "chdir");
-        play_require(player, tree_make(player->sequence), "the tree");
+        set_the_stage(player);
     }
     umask(022);
-    if (is_ours(player)) {
+    if (is_served(player)) {
+        take_identity(player);
+        connect_client(player);
+        attach(player);
+    } else if (is_ours(player)) {
         take_identity(player);
         attach(player);
     } else {
@@ -129,6 +160,9 @@ static void join(struct player *player)
 static void leave(struct player *player)
 {
     player->fs = hf_fs_detach(player->fs);
+    if (is_served(player)) {
+        player->client = hf_client_unref(player->client);
+    }
     give_identity_back(player);
     if (!is_ours(player)) {
         close_range(0, OWN_DESCRIPTORS - 1, 0);
@@ -195,7 +229,8 @@ void play_fork(struct player *player)
 
 void play_move(struct player *player)
 {
-    const bool to_new_client = below(player, 2) == 0;
+    /* On a served mount somebody has to have it open all the time. */
+    const bool to_new_client = below(player, 2) == 0 || player->sequence->served;
     calls(player, "export(), import()%s", to_new_client ? " by a new client" : "");
     sees(player, " moved");
     if (!is_ours(player)) {
@@ -203,6 +238,7 @@ void play_move(struct player *player)
     }
     hf_fs *from = player->fs;
     hf_client *client = hf_client_ref(player->client);
+    hf_client *before = player->client;
     set_effective(player, 0); /* as for a fork, and as it may not be let into the root any more */
     const ssize_t size = hf_export(from, NULL, 0);
     char *bytes = malloc(size > 0 ? (size_t)size : 1);
@@ -211,19 +247,60 @@ void play_move(struct player *player)
     succeed(player, result == size ? 0 : (int)result, "export");
     if (to_new_client) {
         hf_client_unref(client);
-        const char *address = player->world->server.address;
-        succeed(player, hf_client_connect(address, NULL, &client), "connect");
+        connect_client(player);
+    } else {
+        player->client = client;
     }
-    if (!to_new_client || player->world->small_caches) {
+    if (!to_new_client || (player->world->small_caches && !player->sequence->served)) {
         from = hf_fs_detach(from); /* a client has but one, and small caches few descriptors */
     }
-    hf_client_unref(player->client);
-    player->client = client;
+    hf_client_unref(before);
     attach(player);
     succeed(player, hf_import(player->fs, bytes, (size_t)size), "import");
     free(bytes);
     hf_fs_detach(from);
     set_effective(player, NOBODY);
+}
+
+/* ---- the end ---- */
+
+static void go_to_root(const struct player *player, hf_fs *fs)
+{
+    play_require(player, CALL(fs, hf_chdir(fs, "/"), chdir("/")) == 0, "the root");
+}
+
+/* On a served mount a client sees what its user may: so the tree is what root sees, and what the first
+ * player sees is compared with another client of the same user. */
+static void describe_served(struct player *player)
+{
+    struct side *side = player->side;
+    hf_fs *other = look_from_outside(player);
+    give_identity_back(player);
+    hf_fs *all = look_from_outside(player);
+    tree_describe(player, all, &side->tree); /* first: this moves times of access */
+    if (hf_chdir(player->fs, "/") == 0) {    /* else it is let see nothing */
+        tree_describe(player, player->fs, &side->own_tree);
+        tree_describe(player, other, &side->host_tree);
+    }
+    hf_fs_detach(all);
+    hf_fs_detach(other);
+}
+
+static void describe_all(struct player *player)
+{
+    struct side *side = player->side;
+    if (is_served(player)) {
+        describe_served(player);
+        return;
+    }
+    give_identity_back(player);
+    go_to_root(player, player->fs);
+    tree_describe(player, player->fs, &side->tree);
+    if (player->fs != NULL) {
+        side->own_tree = side->tree;
+        play_require(player, chdir(player->root) == 0, "the host's directory");
+        tree_describe(player, NULL, &side->host_tree);
+    }
 }
 
 /* ---- acts ---- */
@@ -265,8 +342,7 @@ static void do_act(struct player *player, size_t act)
     } else {
         tree_describe_open_files(player);
         if (player->number == 0) {
-            give_identity_back(player);
-            tree_describe(player);
+            describe_all(player);
         }
     }
 }
@@ -341,9 +417,10 @@ void play(struct player *player)
     die_in_the_end(player);
     signal(SIGCHLD, SIG_IGN); /* nobody waits for players that were forked */
     signal(SIGPIPE, SIG_IGN);
-    if (player->world != NULL) {
-        const char *address = player->world->server.address;
-        succeed(player, hf_client_connect(address, NULL, &player->client), "connect");
+    if (is_ours(player)) {
+        if (!is_served(player)) {
+            connect_client(player);
+        }
     } else {
         move_descriptor(player, &player->base);
         move_descriptor(player, &player->host_root);

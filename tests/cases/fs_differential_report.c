@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- times that a step moves ---- */
@@ -53,21 +54,31 @@ static void look_at_all(struct player *player, struct watched_time times[WATCHED
     }
 }
 
+static bool is_same_time(const struct timespec *one, const struct timespec *other)
+{
+    return one->tv_sec == other->tv_sec && one->tv_nsec == other->tv_nsec;
+}
+
 /* From here on every change gets a later time than all before. By itself it would not: times are
  * coarse unless the last one was looked at and is not in the past of the coarse clock, as it is not
  * after the first round; and a directory may get the time of a file that was in it. */
 static void let_time_pass(const struct player *player)
 {
     struct stat found;
+    struct timespec before;
+    struct timespec now;
+    if (player->sequence->served && player->world != NULL) {
+        /* There it is the coarse clock's. */
+        clock_gettime(CLOCK_REALTIME_COARSE, &before);
+        do {
+            clock_gettime(CLOCK_REALTIME_COARSE, &now);
+        } while (is_same_time(&before, &now));
+        return;
+    }
     for (int round = 0; round < 2; round++) {
         play_require(player, fstat(player->clock, &found) == 0, "the clock");
         play_require(player, pwrite(player->clock, "", 1, 0) == 1, "moving the clock");
     }
-}
-
-static bool is_same_time(const struct timespec *one, const struct timespec *other)
-{
-    return one->tv_sec == other->tv_sec && one->tv_nsec == other->tv_nsec;
 }
 
 void sees_moved_times(struct player *player)

@@ -1,7 +1,7 @@
 /* The differential test: the tree at the beginning, and the one at the end. */
 #include "cases/fs_differential.h"
 
-#include <dirent.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,37 +40,45 @@ static const struct entry entries[] = {
     {"here", S_IFLNK, ".", false},
 };
 
-static bool make_entry(const struct entry *entry)
+static bool make_entry(hf_fs *fs, const struct entry *entry)
 {
+    const char *name = entry->name;
+    const mode_t mode = entry->mode & 07777;
     if (S_ISDIR(entry->mode)) {
-        return mkdir(entry->name, entry->mode & 07777) == 0;
+        return CALL(fs, hf_mkdir(fs, name, mode), mkdir(name, mode)) == 0;
     }
     if (S_ISLNK(entry->mode)) {
-        return symlink(entry->content, entry->name) == 0;
+        return CALL(fs, hf_symlink(fs, entry->content, name), symlink(entry->content, name)) == 0;
     }
     if (entry->content == NULL) {
-        return link("a", entry->name) == 0;
+        return CALL(fs, hf_link(fs, "a", name), link("a", name)) == 0;
     }
-    const size_t size = strlen(entry->content);
-    int fd = open(entry->name, O_CREAT | O_EXCL | O_WRONLY, entry->mode & 07777);
-    bool made = fd >= 0 && write(fd, entry->content, size) == (ssize_t)size;
-    return made && close(fd) == 0;
+    const long size = (long)strlen(entry->content);
+    const int flags = O_CREAT | O_EXCL | O_WRONLY;
+    int fd = (int)CALL(fs, hf_open(fs, name, flags, mode), open(name, flags, mode));
+    return fd >= 0 &&
+           CALL(fs,
+                hf_write(fs, fd, entry->content, (size_t)size),
+                write(fd, entry->content, (size_t)size)) == size &&
+           CALL(fs, hf_close(fs, fd), close(fd)) == 0;
 }
 
-bool tree_make(const struct sequence *sequence)
+static bool give_to_nobody(hf_fs *fs, const char *name)
 {
-    umask(0);
+    return CALL(fs, hf_lchown(fs, name, NOBODY, NOBODY), lchown(name, NOBODY, NOBODY)) == 0;
+}
+
+bool tree_make(hf_fs *fs, const struct sequence *sequence)
+{
+    (void)CALL(fs, hf_umask(fs, 0), umask(0));
     bool made = true;
     for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
-        made = made && make_entry(&entries[i]);
+        made = made && make_entry(fs, &entries[i]);
         if (sequence->unprivileged && !entries[i].is_root_s) {
-            made = made && lchown(entries[i].name, NOBODY, NOBODY) == 0;
+            made = made && give_to_nobody(fs, entries[i].name);
         }
     }
-    if (sequence->unprivileged) {
-        made = made && lchown(".", NOBODY, NOBODY) == 0;
-    }
-    return made;
+    return made && (!sequence->unprivileged || give_to_nobody(fs, "."));
 }
 
 /* ---- the end ---- */
@@ -270,24 +278,12 @@ static void describe_directory(struct description *description, const char *path
 
 #define DEPTH_MAX 60
 
-static void describe_tree(struct description *description)
+void tree_describe(struct player *player, hf_fs *fs, struct text *text)
 {
+    struct description description = {.player = player, .text = text, .fs = fs};
     mode_t mode;
-    describe_file(description, "", ".", &mode);
-    describe_directory(description, "", DEPTH_MAX);
-}
-
-void tree_describe(struct player *player)
-{
-    struct side *side = player->side;
-    struct description description = {.player = player, .text = &side->tree, .fs = player->fs};
-    play_require(player, CALL(player->fs, hf_chdir(player->fs, "/"), chdir("/")) == 0, "the root");
-    describe_tree(&description);
-    if (player->fs != NULL) {
-        description = (struct description){.player = player, .text = &side->host_tree};
-        play_require(player, chdir(player->root) == 0, "the host's directory");
-        describe_tree(&description);
-    }
+    describe_file(&description, "", ".", &mode);
+    describe_directory(&description, "", DEPTH_MAX);
 }
 
 /* ---- comparing ---- */
@@ -386,58 +382,71 @@ void tree_describe_open_files(struct player *player)
 
 /* ---- cleaning up ---- */
 
-static void remove_inside(int directory)
+static void free_names(struct names *names)
 {
-    DIR *stream = fdopendir(directory);
-    const struct dirent *entry;
-    if (stream == NULL) {
-        close(directory);
-        return;
+    for (size_t i = 0; i < names->count; i++) {
+        free(names->names[i]);
     }
-    while ((entry = readdir(stream)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            tree_remove(dirfd(stream), entry->d_name);
+    free(names);
+}
+
+/* Closes @directory. */
+static void remove_inside(hf_fs *fs, int directory)
+{
+    struct names *names = calloc(1, sizeof *names);
+    if (call_list(fs, directory, add_name, names) == 0) {
+        for (size_t i = 0; i < names->count; i++) {
+            tree_remove(fs, directory, names->names[i]);
         }
     }
-    closedir(stream);
+    free_names(names);
+    (void)CALL(fs, hf_close(fs, directory), close(directory));
 }
 
-static void remove_xattrs(const char *path)
+static void remove_xattrs(hf_fs *fs, const char *path)
 {
     char names[XATTR_LIST_MAX];
-    const ssize_t size = listxattr(path, names, sizeof names);
-    for (ssize_t i = 0; i < size; i += (ssize_t)strlen(names + i) + 1) {
-        removexattr(path, names + i);
+    const long size =
+        CALL(fs, hf_listxattr(fs, path, names, sizeof names), listxattr(path, names, sizeof names));
+    for (long i = 0; i < size; i += (long)strlen(names + i) + 1) {
+        (void)CALL(fs, hf_removexattr(fs, path, names + i), removexattr(path, names + i));
     }
 }
 
-bool tree_reset(const char *root)
+bool tree_reset(hf_fs *fs, const char *root)
 {
-    if (chmod(root, 0755) < 0) {
+    const int flags = O_RDONLY | O_DIRECTORY;
+    if (CALL(fs, hf_chmod(fs, root, 0755), chmod(root, 0755)) < 0) {
         return false;
     }
-    const int directory = open(root, O_RDONLY | O_DIRECTORY);
+    const int directory = (int)CALL(fs, hf_open(fs, root, flags, 0), open(root, flags));
     if (directory < 0) {
         return false;
     }
-    remove_inside(directory);
-    remove_xattrs(root);
-    return chown(root, geteuid(), getegid()) == 0 && chmod(root, 0755) == 0 &&
-           utimensat(AT_FDCWD, root, NULL, 0) == 0;
+    remove_inside(fs, directory);
+    remove_xattrs(fs, root);
+    return CALL(fs, hf_chown(fs, root, geteuid(), getegid()), chown(root, geteuid(), getegid())) ==
+               0 &&
+           CALL(fs, hf_chmod(fs, root, 0755), chmod(root, 0755)) == 0 &&
+           CALL(fs,
+                hf_utimensat(fs, HF_AT_FDCWD, root, NULL, 0),
+                utimensat(AT_FDCWD, root, NULL, 0)) == 0;
 }
 
-void tree_remove(int at, const char *name)
+void tree_remove(hf_fs *fs, int at, const char *name)
 {
-    if (unlinkat(at, name, 0) == 0 || (errno != EISDIR && errno != EPERM)) {
+    const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+    long result = CALL(fs, hf_unlinkat(fs, at, name, 0), unlinkat(at, name, 0));
+    if (result == 0 || (result != -EISDIR && result != -EPERM)) {
         return;
     }
-    const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
-    int directory = openat(at, name, flags);
-    if (directory < 0) {
-        directory = fchmodat(at, name, 0700, 0) < 0 ? -1 : openat(at, name, flags);
+    int directory = (int)CALL(fs, hf_openat(fs, at, name, flags, 0), openat(at, name, flags));
+    if (directory < 0 &&
+        CALL(fs, hf_fchmodat(fs, at, name, 0700, 0), fchmodat(at, name, 0700, 0)) == 0) {
+        directory = (int)CALL(fs, hf_openat(fs, at, name, flags, 0), openat(at, name, flags));
     }
     if (directory >= 0) {
-        remove_inside(directory);
+        remove_inside(fs, directory);
     }
-    unlinkat(at, name, AT_REMOVEDIR);
+    (void)CALL(fs, hf_unlinkat(fs, at, name, AT_REMOVEDIR), unlinkat(at, name, AT_REMOVEDIR));
 }

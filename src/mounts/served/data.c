@@ -19,6 +19,16 @@
 #define AHEAD_FIRST 4
 #define AHEAD_LAST 112
 
+/* As the kernel checks a buffer, and where it is to be read or written. Return: 0, -EFAULT,
+ * -EINVAL. */
+static int check_range(const void *buffer, size_t size, off_t offset)
+{
+    if (!sb_is_memory(buffer, size)) {
+        return -EFAULT;
+    }
+    return size > (size_t)(INT64_MAX - offset) ? -EINVAL : 0;
+}
+
 /* ---- reading ---- */
 
 static bool is_later(struct timespec a, struct timespec b)
@@ -108,9 +118,6 @@ static ssize_t read_held(struct sb_file *file, void *buffer, size_t size, uint64
 static ssize_t read_some(struct sb_file *file, void *buffer, size_t size, uint64_t offset)
 {
     struct sb_node *node = file->node;
-    if (!sb_is_memory(buffer, size)) {
-        return -EFAULT;
-    }
     pthread_mutex_lock(&node->mutex);
     const ssize_t done = read_held(file, buffer, size < TRANSFER_MAX ? size : TRANSFER_MAX, offset);
     pthread_mutex_unlock(&node->mutex);
@@ -135,6 +142,10 @@ static void finish_reading(struct sb_file *file)
 ssize_t sb_read(struct backend *backend, intptr_t file, void *buffer, size_t size, off_t offset)
 {
     struct sb_file *opened = sb_file_of(file);
+    const int refused = check_range(buffer, size, offset);
+    if (refused < 0) {
+        return refused;
+    }
     const ssize_t done = read_some(opened, buffer, size, (uint64_t)offset);
     finish_reading(opened);
     return done;
@@ -241,16 +252,7 @@ static ssize_t write_some(struct sb_file *file, const void *buffer, size_t size,
     const uint8_t *from = buffer;
     size_t written = 0;
     ssize_t done = 0;
-    if (!sb_is_memory(buffer, size)) {
-        return -EFAULT;
-    }
-    if (offset >= SERVED_MAX_SIZE) {
-        return -EFBIG;
-    }
     size = size < TRANSFER_MAX ? size : TRANSFER_MAX;
-    if (size > SERVED_MAX_SIZE - offset) {
-        size = (size_t)(SERVED_MAX_SIZE - offset);
-    }
     pthread_mutex_lock(&node->mutex);
     sb_note_use(node);
     while (written < size) {
@@ -267,6 +269,10 @@ static ssize_t write_some(struct sb_file *file, const void *buffer, size_t size,
 ssize_t sb_write(struct backend *backend, intptr_t file, const void *buffer, size_t size,
                  off_t offset)
 {
+    const int refused = check_range(buffer, size, offset);
+    if (refused < 0) {
+        return refused;
+    }
     const ssize_t done = write_some(sb_file_of(file), buffer, size, (uint64_t)offset);
     sb_trim_pages(sb_of(backend));
     return done;
@@ -277,7 +283,7 @@ ssize_t sb_write(struct backend *backend, intptr_t file, const void *buffer, siz
 /* Vectors that readv(2) would take, with memory of their own if *copy is not NULL. Return: 0 and
  * *size; -EINVAL, -EFAULT, -ENOMEM. */
 static int check_vectors(const struct sb *served, const struct iovec **vectors, int count,
-                         struct iovec **copy, size_t *size)
+                         off_t offset, struct iovec **copy, size_t *size)
 {
     *copy = NULL;
     *size = 0;
@@ -308,7 +314,7 @@ static int check_vectors(const struct sb *served, const struct iovec **vectors, 
         }
         *size = length < TRANSFER_MAX - *size ? *size + length : TRANSFER_MAX;
     }
-    return 0;
+    return *size > (size_t)(INT64_MAX - offset) ? -EINVAL : 0;
 }
 
 /* One buffer of @vectors after the other, @size bytes in all. The inode is held, so nobody comes
@@ -342,7 +348,7 @@ ssize_t sb_read_vectors(struct backend *backend, intptr_t file, const struct iov
     struct sb_file *opened = sb_file_of(file);
     struct iovec *copy;
     size_t size;
-    ssize_t done = check_vectors(sb_of(backend), &vectors, count, &copy, &size);
+    ssize_t done = check_vectors(sb_of(backend), &vectors, count, offset, &copy, &size);
     if (done == 0 && size > 0) {
         done = opened->is_directory ? -EISDIR
                                     : each_vector(opened, vectors, size, (uint64_t)offset, false);
@@ -357,7 +363,7 @@ ssize_t sb_write_vectors(struct backend *backend, intptr_t file, const struct io
 {
     struct iovec *copy;
     size_t size;
-    ssize_t done = check_vectors(sb_of(backend), &vectors, count, &copy, &size);
+    ssize_t done = check_vectors(sb_of(backend), &vectors, count, offset, &copy, &size);
     if (done == 0 && size > 0) {
         done = each_vector(sb_file_of(file), vectors, size, (uint64_t)offset, true);
         sb_trim_pages(sb_of(backend));

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -192,6 +193,40 @@ off_t sb_seek(struct backend *backend, intptr_t file, off_t offset, int whence)
     return client_store_ask(&sb_of(backend)->store, &operation, 0, take_place, NULL);
 }
 
+/* What fallocate(2) finds in this order, before the store judges the rest. */
+static int check_allocate(const struct sb_file *file, int mode, off_t offset, off_t length)
+{
+    const int kind = mode & ~FALLOC_FL_KEEP_SIZE;
+    const bool keeps_size = (mode & FALLOC_FL_KEEP_SIZE) != 0;
+    off_t end;
+    if (offset < 0 || length <= 0) {
+        return -EINVAL;
+    }
+    switch (kind) {
+    case 0:
+    case FALLOC_FL_ZERO_RANGE:
+    case FALLOC_FL_UNSHARE_RANGE:
+        break;
+    case FALLOC_FL_PUNCH_HOLE:
+        if (!keeps_size) {
+            return -EOPNOTSUPP;
+        }
+        break;
+    case FALLOC_FL_COLLAPSE_RANGE:
+    case FALLOC_FL_INSERT_RANGE:
+        if (keeps_size) {
+            return -EOPNOTSUPP;
+        }
+        break;
+    default:
+        return -EOPNOTSUPP;
+    }
+    if (file->access_mode != O_WRONLY && file->access_mode != O_RDWR) {
+        return -EBADF;
+    }
+    return __builtin_add_overflow(offset, length, &end) ? -EFBIG : 0;
+}
+
 int sb_allocate(struct backend *backend, intptr_t file, int mode, off_t offset, off_t length)
 {
     struct sb_node *node = sb_file_of(file)->node;
@@ -203,8 +238,9 @@ int sb_allocate(struct backend *backend, intptr_t file, int mode, off_t offset, 
         .size = (uint64_t)length,
         .now = sb_now(),
     };
-    if (offset < 0 || length <= 0) {
-        return -EINVAL;
+    const int refused = check_allocate(sb_file_of(file), mode, offset, length);
+    if (refused < 0) {
+        return refused;
     }
     pthread_mutex_lock(&node->mutex);
     const int result = (int)sb_ask(sb_of(backend), &operation);
@@ -297,7 +333,7 @@ int sb_map(struct backend *backend, intptr_t file, void *address, size_t length,
         (!shared && type != MAP_PRIVATE)) {
         return -EINVAL;
     }
-    if (mapped->access_mode == O_WRONLY ||
+    if ((mapped->access_mode != O_RDONLY && mapped->access_mode != O_RDWR) ||
         (shared && (protection & PROT_WRITE) != 0 && mapped->access_mode != O_RDWR)) {
         return -EACCES;
     }
@@ -337,8 +373,9 @@ struct stand_in {
     uint32_t store;
     int32_t access_mode; /* -1: a node */
     uint64_t inode;
+    uint64_t client; /* who has it open so: whoever takes it may do what that may */
 };
-#define STAND_IN_MAGIC UINT64_C(0x646e61747320666c)
+#define STAND_IN_MAGIC UINT64_C(0x646e61747320666d)
 
 static int give(struct sb *served, uint64_t inode, int access_mode)
 {
@@ -347,6 +384,7 @@ static int give(struct sb *served, uint64_t inode, int access_mode)
         .store = served->store.number,
         .access_mode = access_mode,
         .inode = inode,
+        .client = hf_client_number(served->client),
     };
     const int fd = memfd_create("holdfast-inode", MFD_CLOEXEC);
     if (fd < 0) {
@@ -380,6 +418,27 @@ int sb_give_node(struct backend *backend, intptr_t node)
     return give(sb_of(backend), sb_node_of(node)->number, -1);
 }
 
+/* The server is asked: it lets this client do what the other one may, as long as that has it open. */
+static int take_file(struct sb_node *node, const struct stand_in *from, intptr_t *file)
+{
+    struct sb *served = node->served;
+    const uint8_t rights = rights_of(from->access_mode);
+    const struct wire_operation use = {
+        .code = WIRE_OP_USE, .inode = node->number, .rights = rights, .other = from->client};
+    /* What is told already must not be untold meanwhile. */
+    const bool is_told = client_store_use_again(&served->store, &node->use);
+    int result = (int)sb_ask(served, &use);
+    if (result == 0) {
+        client_store_used(&served->store, &node->use, node->number, rights);
+        result = new_file(node, from->access_mode, file);
+        client_store_unuse(&served->store, &node->use, true);
+    }
+    if (is_told) {
+        client_store_unuse(&served->store, &node->use, true);
+    }
+    return result;
+}
+
 int sb_take(struct backend *backend, int fd, bool is_path, intptr_t *taken, int *access_mode,
             struct stat *attributes)
 {
@@ -398,7 +457,7 @@ int sb_take(struct backend *backend, int fd, bool is_path, intptr_t *taken, int 
     }
     result = sb_attributes(node, &known);
     if (result == 0 && !is_path) {
-        result = new_file(node, from.access_mode, taken);
+        result = take_file(node, &from, taken);
         *access_mode = from.access_mode;
     }
     if (result == 0 && !is_path) {

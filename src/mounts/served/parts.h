@@ -27,7 +27,6 @@
 
 #define SERVED_PAGE ((size_t)4096)
 /* As store.h says. */
-#define SERVED_MAX_SIZE INT64_MAX
 #define SERVED_DIRECTORY_SIZE 40
 #define SERVED_ENTRY_SIZE 20
 #define SERVED_SHORT_TARGET 128

@@ -53,7 +53,15 @@ int64_t served_link(struct work *work)
 {
     const struct wire_operation *op = &work->op;
     struct permissions directory;
-    int result = served_may_in(work, op->inode, MAY_WRITE | MAY_SEARCH, &directory);
+    struct store_attributes attributes;
+    int result = served_attributes(work, op->number, &attributes);
+    if (result == 0) {
+        const struct permissions of = served_permissions(&attributes);
+        result = permit_link(&of, &work->who);
+    }
+    if (result == 0) {
+        result = served_may_in(work, op->inode, MAY_WRITE | MAY_SEARCH, &directory);
+    }
     if (result == 0) {
         result = served_permitted(work)->ops->link(
             work->store, &work->call, op->number, op->inode, served_name(&op->name));
