@@ -79,6 +79,9 @@ void fs_world_deinit(struct fs_world *world)
 {
     test_server_await_clients(&world->server, 0);
     const hf_server_stats stats = test_server_stats(&world->server);
+    if (stats.cut_off != 0) {
+        test_server_show_log(&world->server, "cut off");
+    }
     assert_int_equal(stats.cut_off, 0);
     assert_int_equal(stats.uses, 0);
     assert_int_equal(stats.reserved_pages, 0);

@@ -89,6 +89,17 @@ bool test_server_logged(struct test_server *test, const char *part)
     return found;
 }
 
+void test_server_show_log(struct test_server *test, const char *part)
+{
+    pthread_mutex_lock(&test->log->mutex);
+    for (size_t i = 0; i < TEST_LOG_LINES && i < test->log->count; i++) {
+        if (strstr(test->log->lines[i], part) != NULL) {
+            print_message("# log: %s\n", test->log->lines[i]);
+        }
+    }
+    pthread_mutex_unlock(&test->log->mutex);
+}
+
 void test_server_expect_log(struct test_server *test, const char *format, ...)
 {
     char part[256];
@@ -99,11 +110,7 @@ void test_server_expect_log(struct test_server *test, const char *format, ...)
     if (test_server_logged(test, part)) {
         return;
     }
-    pthread_mutex_lock(&test->log->mutex);
-    for (size_t i = 0; i < TEST_LOG_LINES && i < test->log->count; i++) {
-        print_message("# log: %s\n", test->log->lines[i]);
-    }
-    pthread_mutex_unlock(&test->log->mutex);
+    test_server_show_log(test, "");
     fail_msg("not logged: %s", part);
 }
 

@@ -41,6 +41,9 @@ void test_server_start(struct test_server *test);
 /* Free the server; the test fails if anything of it is left. */
 void test_server_deinit(struct test_server *test);
 
+/* The lines that have @part in them. */
+void test_server_show_log(struct test_server *test, const char *part);
+
 /* Was a line logged that has @part in it? */
 bool test_server_logged(struct test_server *test, const char *part);
 

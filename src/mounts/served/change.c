@@ -285,12 +285,41 @@ int sb_make_symlink(struct backend *backend, intptr_t directory, const char *nam
 /* ---- removing ---- */
 
 static int check_removal(const struct sb *served, const struct wire_attributes *directory,
-                         const struct wire_attributes *child)
+                         const struct wire_attributes *child, bool as_directory)
 {
     const struct permissions above = sb_permissions(directory);
     const struct permissions of = sb_permissions(child);
     const int result = permit_remove(&above, &of, &served->who);
-    return result == 0 && S_ISDIR(child->mode) ? -EISDIR : result;
+    if (result < 0 || S_ISDIR(child->mode) == as_directory) {
+        return result;
+    }
+    return as_directory ? -ENOTDIR : -EISDIR;
+}
+
+/* May what is @operation's entry of @directory be removed so? It need not be held if it may not.
+ * Return: 0 with a reference to it. */
+static int find_removable(struct sb_node *directory, const struct wire_operation *operation,
+                          struct sb_node **child)
+{
+    struct sb *served = directory->served;
+    struct wire_attributes above;
+    struct wire_attributes attributes;
+    int result = check_directory(directory, &above);
+    if (result == 0) {
+        result = sb_get_node(served, operation->number, child);
+    }
+    if (result < 0) {
+        return result;
+    }
+    result = sb_attributes(*child, &attributes);
+    if (result == 0) {
+        const bool as_directory = operation->code == WIRE_OP_REMOVE_DIRECTORY;
+        result = check_removal(served, &above, &attributes, as_directory);
+    }
+    if (result < 0) {
+        sb_put_node(*child);
+    }
+    return result;
 }
 
 /* @child has lost a name. */
@@ -317,24 +346,12 @@ static int ask_to_remove(struct sb_node *directory, struct wire_operation *opera
 
 static int tell_to_unlink(struct sb_node *directory, const struct wire_operation *operation)
 {
-    struct sb *served = directory->served;
     struct sb_node *child;
-    struct wire_attributes above;
-    struct wire_attributes attributes;
-    int result = check_directory(directory, &above);
-    if (result == 0) {
-        result = sb_get_node(served, operation->number, &child);
-    }
+    int result = find_removable(directory, operation, &child);
     if (result < 0) {
         return result;
     }
-    result = sb_attributes(child, &attributes);
-    if (result == 0) {
-        result = check_removal(served, &above, &attributes);
-    }
-    if (result == 0) {
-        result = client_store_tell(&served->store, operation, 0, 0);
-    }
+    result = client_store_tell(&directory->served->store, operation, 0, 0);
     if (result == 0) {
         directory_changed(directory, -1, 0, operation->now);
         lost_name(child, operation->now);
@@ -358,14 +375,22 @@ int sb_unlink(struct backend *backend, intptr_t directory, const char *name, ino
 
 int sb_remove_directory(struct backend *backend, intptr_t directory, const char *name, ino_t number)
 {
+    struct sb_node *child;
     struct wire_operation operation = {
         .code = WIRE_OP_REMOVE_DIRECTORY,
         .inode = sb_node_of(directory)->number,
         .number = number,
         .now = sb_now(),
     };
-    const int result = name_of(name, &operation.name);
-    return result < 0 ? result : ask_to_remove(sb_node_of(directory), &operation);
+    int result = name_of(name, &operation.name);
+    if (result == 0) {
+        result = find_removable(sb_node_of(directory), &operation, &child);
+    }
+    if (result < 0) {
+        return result;
+    }
+    sb_put_node(child);
+    return ask_to_remove(sb_node_of(directory), &operation);
 }
 
 /* ---- the server's to judge ---- */
@@ -379,6 +404,23 @@ static void forget_number(struct sb *served, uint64_t number)
     }
 }
 
+/* A directory gets no second name, and need not be held for that to be found out. */
+static int refuse_to_link(struct sb_node *node, struct sb_node *directory)
+{
+    struct wire_attributes attributes;
+    struct wire_attributes above;
+    int result = sb_attributes(node, &attributes);
+    if (result < 0 || !S_ISDIR(attributes.mode)) {
+        return result;
+    }
+    const struct permissions of = sb_permissions(&attributes);
+    result = permit_link(&of, &node->served->who);
+    if (result == 0) {
+        result = check_directory(directory, &above);
+    }
+    return result < 0 ? result : -EPERM;
+}
+
 int sb_link(struct backend *backend, intptr_t node, intptr_t directory, const char *name)
 {
     struct wire_operation operation = {
@@ -388,6 +430,9 @@ int sb_link(struct backend *backend, intptr_t node, intptr_t directory, const ch
         .now = sb_now(),
     };
     int result = name_of(name, &operation.name);
+    if (result == 0) {
+        result = refuse_to_link(sb_node_of(node), sb_node_of(directory));
+    }
     if (result == 0) {
         result = (int)sb_ask(sb_of(backend), &operation);
         sb_forget_attributes(sb_node_of(directory));

@@ -35,6 +35,7 @@ void sb_forget_attributes(struct sb_node *node)
 {
     pthread_mutex_lock(&node->mutex);
     node->attributes_epoch = 0;
+    sb_grown_up(node);
     pthread_mutex_unlock(&node->mutex);
 }
 

@@ -101,17 +101,28 @@ int64_t served_remove_directory(struct work *work)
                               work->store, &work->call, op->inode, served_name(&op->name));
 }
 
-/* May @entry go from one directory to the other? A directory's `..` changes then. */
-static int may_move(const struct work *work, const struct permissions *from,
-                    const struct permissions *entry)
+/* A directory that comes to be in another one has its `..` changed. */
+static int may_move(const struct work *work, const struct permissions *entry)
 {
-    const int result = permit_remove(from, entry, &work->who);
-    if (result != 0 || !S_ISDIR(entry->mode) || work->op.inode == work->op.other) {
-        return result;
+    if (!S_ISDIR(entry->mode) || work->op.inode == work->op.other) {
+        return 0;
     }
     return permit_access(entry, &work->who, MAY_WRITE);
 }
 
+/* May @replaced, which is in @to, make room for @moved? */
+static int may_replace(const struct work *work, const struct permissions *to,
+                       const struct permissions *moved, const struct permissions *replaced)
+{
+    const int result = permit_remove(to, replaced, &work->who);
+    if (result != 0 || (work->op.mask & RENAME_EXCHANGE) != 0 ||
+        S_ISDIR(moved->mode) == S_ISDIR(replaced->mode)) {
+        return result;
+    }
+    return S_ISDIR(moved->mode) ? -ENOTDIR : -EISDIR;
+}
+
+/* In the order in which Linux looks at it. */
 static int may_rename(const struct work *work)
 {
     const struct wire_operation *op = &work->op;
@@ -133,15 +144,18 @@ static int may_rename(const struct work *work)
     if (there == -ENOENT && op->replaced != 0) {
         return -ESTALE;
     }
-    result = may_move(work, &from, &moved);
-    if (result != 0) {
-        return result;
+    result = permit_remove(&from, &moved, &work->who);
+    if (result == 0) {
+        result = there == 0 ? may_replace(work, &to, &moved, &replaced)
+                            : permit_access(&to, &work->who, MAY_WRITE | MAY_SEARCH);
     }
-    if (there == -ENOENT) {
-        return permit_access(&to, &work->who, MAY_WRITE | MAY_SEARCH);
+    if (result == 0) {
+        result = may_move(work, &moved);
     }
-    return (op->mask & RENAME_EXCHANGE) != 0 ? may_move(work, &to, &replaced)
-                                             : permit_remove(&to, &replaced, &work->who);
+    if (result == 0 && there == 0 && (op->mask & RENAME_EXCHANGE) != 0) {
+        result = may_move(work, &replaced);
+    }
+    return result;
 }
 
 int64_t served_rename(struct work *work)
