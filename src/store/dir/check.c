@@ -4,7 +4,18 @@
 #include <assert.h>
 #include <errno.h>
 
-static void check_names(const struct dir_store *dir)
+/* The host has what is in memory, under that name. */
+static void check_name(struct dir_store *dir, const struct dir_name *name)
+{
+    struct statx status;
+    struct dir_inode *directory = dir_find_inode(dir, name->node.id.space);
+    assert(directory != NULL);
+    const int fd = dir_open(dir, directory, DIR_PATH);
+    assert(fd >= 0 && dir_stat_at(dir, fd, name->text, &status) == 0);
+    assert(dir_is_host(name->inode, &status));
+}
+
+static void check_names(struct dir_store *dir)
 {
     size_t attached = 0;
     for (struct id_map_node *node = id_map_next(&dir->inodes, NULL); node != NULL;
@@ -12,6 +23,8 @@ static void check_names(const struct dir_store *dir)
         const struct dir_inode *inode = list_entry(node, struct dir_inode, by_number);
         for (const struct dir_name *name = inode->names; name != NULL; name = name->next) {
             assert(name->inode == inode);
+            check_name(dir, name);
+            dir->operation++; /* so that nothing has to stay open for it */
             attached++;
         }
         assert(inode->names == NULL || inode->names->next == NULL || !S_ISDIR(inode->mode));
@@ -55,7 +68,7 @@ static void check_inodes(struct dir_store *dir, uint64_t *pages, uint64_t *inode
         if (inode->is_removed) {
             assert(inode->names == NULL && inode->fd >= 0);
             assert(dir_stat_descriptor(inode->fd, &status) == 0);
-            *pages += dir_pages_of(inode->fd, &status);
+            *pages += dir_pages_of(dir, inode->fd, inode->access != DIR_PATH, &status);
             ++*inodes;
         }
         if (S_ISDIR(inode->mode)) {

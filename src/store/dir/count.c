@@ -134,7 +134,12 @@ static int count_entry(struct counting *counting, const char *name)
     if (result != 0) {
         return result < 0 ? result : 0;
     }
-    counting->pages += dir_pages_at(counting->dir, counting->fd, name, &status);
+    uint64_t pages;
+    result = dir_pages_at(counting->dir, counting->fd, name, &status, &pages);
+    if (result < 0) {
+        return result;
+    }
+    counting->pages += pages;
     return S_ISDIR(status.stx_mode) ? remember_directory(counting->level, name) : 0;
 }
 
@@ -199,7 +204,7 @@ int dir_count_tree(struct dir_store *dir, uint64_t *pages, uint64_t *inodes)
     const int fd = dir_open_at(dir, dir->root->fd, ".", O_PATH | O_DIRECTORY);
     result = fd < 0 ? fd : dir_stat_descriptor(fd, &status);
     if (result == 0) {
-        counting.pages = dir_pages_of(fd, &status);
+        counting.pages = dir_pages_of(dir, fd, false, &status);
     }
     if (result == 0) {
         result = enter(&counting, fd);

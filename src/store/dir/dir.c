@@ -67,6 +67,16 @@ static int dir_hold(struct store *store, uint64_t number)
     return 0;
 }
 
+/* Of what has no name and is held no more. */
+static void free_space(struct dir_store *dir, struct dir_inode *inode)
+{
+    struct statx status;
+    dir_free_inodes(dir, 1);
+    if (dir->limits_pages && dir_stat_descriptor(inode->fd, &status) == 0) {
+        dir_free_pages(dir, dir_pages_of(dir, inode->fd, inode->access != DIR_PATH, &status));
+    }
+}
+
 static int dir_release(struct store *store, uint64_t number)
 {
     struct dir_store *dir = dir_begin(store);
@@ -81,12 +91,10 @@ static int dir_release(struct store *store, uint64_t number)
     if (inode->uses > 0) {
         return 0;
     }
-    struct statx status;
-    if (!inode->is_removed) {
+    if (inode->is_removed) {
+        free_space(dir, inode);
+    } else {
         dir_flush_times(dir, inode);
-    } else if (inode->fd >= 0 && dir_stat_descriptor(inode->fd, &status) == 0) {
-        dir_free_inodes(dir, 1);
-        dir_free_pages(dir, dir->limits_pages ? dir_pages_of(inode->fd, &status) : 0);
     }
     dir_drop_inode(dir, inode);
     return 0;

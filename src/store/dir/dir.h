@@ -45,6 +45,7 @@ struct dir_store {
     uint64_t operation;  /* counts them */
     uint64_t synced;     /* all up to this one are on the host's disk */
     bool limits_pages, limits_inodes;
+    char xattr_names[STORE_MAX_XATTR_LIST]; /* room for a list of them, so that none is missed */
 };
 
 /* What a descriptor is good for. */
@@ -217,11 +218,11 @@ uint64_t dir_count_pages(int fd, uint64_t first, uint64_t end);
 uint64_t dir_missing_pages(int fd, uint64_t first, uint64_t *end, uint64_t budget);
 /* Does the host say which pages are only allocated? */
 bool dir_knows_allocated(int fd);
-/* What an inode costs beside itself; @fd may be -1 when it cannot be opened. */
-uint64_t dir_pages_of(int fd, const struct statx *status);
-/* The same for what is under a name. */
-uint64_t dir_pages_at(struct dir_store *dir, int directory, const char *name,
-                      const struct statx *status);
+/* What an inode costs beside itself; of data that may not be read it is a guess. */
+uint64_t dir_pages_of(struct dir_store *dir, int fd, bool is_readable, const struct statx *status);
+/* The same for what is under a name. Return: 0 with *pages; a negative errno. */
+int dir_pages_at(struct dir_store *dir, int directory, const char *name, const struct statx *status,
+                 uint64_t *pages);
 /* What everything in the root costs, itself included: count.c. Return: 0; a negative errno. */
 int dir_count_tree(struct dir_store *dir, uint64_t *pages, uint64_t *inodes);
 
@@ -253,7 +254,7 @@ int dir_prepare_victim(struct dir_store *dir, int directory, const char *text,
 /* The host took the name away, and it leads nowhere any more. */
 void dir_commit_victim(struct dir_store *dir, const struct store_call *call,
                        const struct dir_victim *victim);
-/* @error, unless the name is there: -EEXIST. */
+/* @error, unless the name is there, which is said first: -EEXIST. */
 int dir_refuse(const struct dir_store *dir, int directory, const char *text, int error);
 /* The directory in which an entry is to be found; or is to be made, which is not there as far as is
  * known. Return: its descriptor; -ESTALE, -ENOTDIR, -ENOENT, -EEXIST, or as store_check_name(). */
@@ -275,7 +276,7 @@ void dir_entries_changed(struct dir_inode *directory, int difference);
 /* ---- xattr.c ---- */
 
 /* What the attributes of what has this descriptor cost. */
-uint64_t dir_xattr_pages(int fd);
+uint64_t dir_xattr_pages(struct dir_store *dir, int fd);
 /* Remove security.capability, if it has it. */
 int dir_drop_capability(struct dir_store *dir, int fd);
 

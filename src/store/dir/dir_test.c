@@ -84,6 +84,7 @@ static uint64_t make(struct world *world, uint64_t directory, const char *name, 
     struct store_attributes out;
     assert_int_equal(
         world->ops->make(world->store, &world->call, directory, named(name), &what, &out), 0);
+    assert_int_equal(out.links, S_ISDIR(mode) ? 2 : 1);
     return out.number;
 }
 
@@ -426,6 +427,8 @@ static void test_links_are_not_followed(void **state)
                      -ESTALE);
     assert_int_equal(ops->read(world->store, &world->call, file, 0, text, 1), -ESTALE);
     assert_int_equal(folder_remove(outside), 0); /* nothing was made in it */
+    assert_true(S_ISLNK(look_up(world, STORE_ROOT, "d").mode));
+    assert_true(S_ISLNK(look_up(world, STORE_ROOT, "f").mode));
 }
 
 /* A file that somebody else replaced is gone, even when the new one has its number on the host. */
@@ -454,6 +457,7 @@ static void test_replaced_is_stale(void **state)
     assert_int_equal(mkfifoat(world->host, "a", 0644), 0);
     assert_int_equal(ops->read(world->store, &world->call, file, 0, text, 8), -ESTALE);
     assert_int_equal(ops->write(world->store, &world->call, file, 0, text, 8), -ESTALE);
+    assert_true(S_ISFIFO(look_up(world, STORE_ROOT, "a").mode));
 }
 
 /* Directories that somebody else moved about, each into the other, lead nowhere instead of round and

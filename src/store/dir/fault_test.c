@@ -295,6 +295,16 @@ static int count_entry(void *context, struct store_name name, uint64_t number, u
     return 0;
 }
 
+/* Which cannot fail: what the host tells of an open file is in its memory. */
+static int64_t release(struct world *world, uint64_t number)
+{
+    const unsigned left = calls_left;
+    calls_left = 0;
+    const int64_t result = world->any.store->ops->release(world->any.store, number);
+    calls_left = left;
+    return result;
+}
+
 static int64_t any_operation(struct world *world)
 {
     static const unsigned flags[] = {0, 0, RENAME_EXCHANGE, RENAME_NOREPLACE};
@@ -327,7 +337,7 @@ static int64_t any_operation(struct world *world)
     case 9:
         return ops->list(store, &world->call, number, 0, count_entry, NULL);
     case 10:
-        return below(world, 2) == 0 ? ops->hold(store, number) : ops->release(store, number);
+        return below(world, 2) == 0 ? ops->hold(store, number) : release(world, number);
     default:
         return any_data(world, number);
     }

@@ -94,9 +94,11 @@ static int make_file(struct making *making, bool linkable)
         return making->fd;
     }
     const int result = finish(making);
-    return result < 0 || making->text == NULL
-               ? result
-               : dir_link_descriptor(making->fd, making->directory, making->text);
+    if (result < 0 || making->text == NULL) {
+        return result;
+    }
+    making->status.stx_nlink = 1;
+    return dir_link_descriptor(making->fd, making->directory, making->text);
 }
 
 static int make_other(struct making *making)
@@ -187,14 +189,6 @@ static void commit(struct making *making, struct dir_inode *inode)
     dir_mark_changed(dir, inode);
 }
 
-static void show(struct dir_store *dir, struct dir_inode *inode, struct store_attributes *out)
-{
-    struct statx status;
-    if (out != NULL && dir_stat_descriptor(inode->fd, &status) == 0) {
-        dir_show(dir, inode, &status, out);
-    }
-}
-
 int dir_make(struct store *store, const struct store_call *call, uint64_t directory,
              struct store_name name, const struct store_new *what, struct store_attributes *out)
 {
@@ -230,7 +224,9 @@ int dir_make(struct store *store, const struct store_call *call, uint64_t direct
     dir_attach_name(dir, added, inode);
     dir_entries_changed(making.parent, 1);
     dir_changed(dir, call, making.parent);
-    show(dir, inode, out);
+    if (out != NULL) {
+        dir_show(dir, inode, &making.status, out);
+    }
     return 0;
 }
 
@@ -265,6 +261,8 @@ int dir_make_unnamed(struct store *store, const struct store_call *call, uint64_
     inode->uses = 1;
     inode->is_removed = true;
     inode->is_linkable = linkable;
-    show(dir, inode, out);
+    if (out != NULL) {
+        dir_show(dir, inode, &making.status, out);
+    }
     return 0;
 }

@@ -21,7 +21,11 @@ int dir_open_parent(struct dir_store *dir, uint64_t directory, struct store_name
 int dir_refuse(const struct dir_store *dir, int directory, const char *text, int error)
 {
     struct statx status;
-    return dir_stat_at(dir, directory, text, &status) == 0 ? -EEXIST : error;
+    const int result = dir_stat_at(dir, directory, text, &status);
+    if (result == 0 || result == -EXDEV) {
+        return -EEXIST;
+    }
+    return result == -ENOENT ? error : result;
 }
 
 int dir_open_for_new(struct dir_store *dir, uint64_t directory, struct store_name name,
@@ -30,8 +34,9 @@ int dir_open_for_new(struct dir_store *dir, uint64_t directory, struct store_nam
     const int fd = dir_open_parent(dir, directory, name, out);
     if (fd >= 0 && dir_find_name(dir, *out, name) != NULL) {
         const struct dir_text text = dir_text_of(name);
-        if (dir_refuse(dir, fd, text.bytes, 0) < 0) {
-            return -EEXIST;
+        const int result = dir_refuse(dir, fd, text.bytes, 0);
+        if (result < 0) {
+            return result;
         }
         dir_lose_name(dir, *out, name);
     }
@@ -142,10 +147,9 @@ int dir_prepare_victim(struct dir_store *dir, int directory, const char *text,
         /* Its other names, if there are any, may be unknown here. */
         return inode->names == NULL || inode->names->next == NULL ? dir_pin(dir, inode) : 0;
     }
-    if (dir->limits_pages && victim->is_last) {
-        victim->pages = dir_pages_at(dir, directory, text, status);
-    }
-    return 0;
+    return dir->limits_pages && victim->is_last
+               ? dir_pages_at(dir, directory, text, status, &victim->pages)
+               : 0;
 }
 
 void dir_commit_victim(struct dir_store *dir, const struct store_call *call,

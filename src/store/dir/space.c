@@ -128,38 +128,36 @@ bool dir_knows_allocated(int fd)
     return next_extent(fd, 0, &begin, &end) >= 0;
 }
 
-uint64_t dir_pages_of(int fd, const struct statx *status)
+uint64_t dir_pages_of(struct dir_store *dir, int fd, bool is_readable, const struct statx *status)
 {
-    uint64_t pages = 0;
-    if (S_ISREG(status->stx_mode)) {
-        pages = fd >= 0 ? dir_count_pages(fd, 0, UINT64_MAX)
-                        : smaller((status->stx_blocks + 7) / 8, pages_up_to(status->stx_size));
-    } else if (S_ISLNK(status->stx_mode)) {
-        pages = status->stx_size >= STORE_SHORT_TARGET ? 1 : 0;
+    uint64_t pages = dir_xattr_pages(dir, fd);
+    if (S_ISLNK(status->stx_mode)) {
+        pages += status->stx_size >= STORE_SHORT_TARGET ? 1 : 0;
+    } else if (S_ISREG(status->stx_mode)) {
+        pages += is_readable ? dir_count_pages(fd, 0, UINT64_MAX)
+                             : smaller((status->stx_blocks + 7) / 8, pages_up_to(status->stx_size));
     }
-    return pages + (fd >= 0 ? dir_xattr_pages(fd) : 0);
+    return pages;
 }
 
-uint64_t dir_pages_at(struct dir_store *dir, int directory, const char *name,
-                      const struct statx *status)
+int dir_pages_at(struct dir_store *dir, int directory, const char *name, const struct statx *status,
+                 uint64_t *pages)
 {
-    int fd = -1;
+    int fd = -EACCES;
+    *pages = 0;
     if (S_ISREG(status->stx_mode)) {
         fd = dir_open_at(dir, directory, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     }
-    if (fd < 0) {
+    const bool is_readable = fd >= 0;
+    if (fd == -EACCES) {
         fd = dir_open_at(dir, directory, name, O_PATH);
-        if (S_ISREG(status->stx_mode) && fd >= 0) {
-            const uint64_t pages = dir_pages_of(-1, status) + dir_xattr_pages(fd);
-            fork_guard_close(&dir->guard, fd);
-            return pages;
-        }
     }
-    const uint64_t pages = dir_pages_of(fd, status);
-    if (fd >= 0) {
-        fork_guard_close(&dir->guard, fd);
+    if (fd < 0) {
+        return fd;
     }
-    return pages;
+    *pages = dir_pages_of(dir, fd, is_readable, status);
+    fork_guard_close(&dir->guard, fd);
+    return 0;
 }
 
 /* ---- limits ---- */

@@ -5,7 +5,6 @@
 #include "store/dir/dir.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -19,61 +18,49 @@ static bool is_ours(const char *name)
            strncmp(name, "security.", 9) == 0;
 }
 
-/* Return: the length of the names, each with its NUL, in *names, which the caller frees; a negative
- * errno. */
-static int64_t list_names(const struct dir_proc_path *path, char **names)
+/* The names, each with its NUL, are in dir->xattr_names. Return: their length; a negative errno. */
+static int64_t list_names(struct dir_store *dir, const struct dir_proc_path *path)
 {
-    *names = NULL;
-    if (listxattr(path->bytes, NULL, 0) == 0) {
-        return 0;
-    }
-    char *all = malloc(STORE_MAX_XATTR_LIST);
-    if (all == NULL) {
-        return -ENOMEM;
-    }
-    const ssize_t length = listxattr(path->bytes, all, STORE_MAX_XATTR_LIST);
+    char *names = dir->xattr_names;
+    const ssize_t length = listxattr(path->bytes, names, sizeof(dir->xattr_names));
     if (length < 0) {
-        const int error = -errno;
-        free(all);
-        return error == -EOPNOTSUPP ? 0 : error;
+        return errno == EOPNOTSUPP ? 0 : -errno;
     }
     size_t kept = 0;
     for (size_t at = 0; at < (size_t)length;) {
-        const size_t size = strlen(all + at) + 1;
-        if (is_ours(all + at)) {
-            memmove(all + kept, all + at, size);
+        const size_t size = strlen(names + at) + 1;
+        if (is_ours(names + at)) {
+            memmove(names + kept, names + at, size);
             kept += size;
         }
         at += size;
     }
-    *names = all;
     return (int64_t)kept;
 }
 
 /* What all attributes fill, and their names alone. */
-static int measure(const struct dir_proc_path *path, uint64_t *bytes, uint64_t *list_bytes)
+static int measure(struct dir_store *dir, const struct dir_proc_path *path, uint64_t *bytes,
+                   uint64_t *list_bytes)
 {
-    char *names;
-    const int64_t length = list_names(path, &names);
+    const int64_t length = list_names(dir, path);
     if (length < 0) {
         return (int)length;
     }
     *list_bytes = (uint64_t)length;
     *bytes = (uint64_t)length;
-    for (size_t at = 0; at < (size_t)length; at += strlen(names + at) + 1) {
-        const ssize_t size = getxattr(path->bytes, names + at, NULL, 0);
+    for (size_t at = 0; at < (size_t)length; at += strlen(dir->xattr_names + at) + 1) {
+        const ssize_t size = getxattr(path->bytes, dir->xattr_names + at, NULL, 0);
         *bytes += size > 0 ? (uint64_t)size : 0;
     }
-    free(names);
     return 0;
 }
 
-uint64_t dir_xattr_pages(int fd)
+uint64_t dir_xattr_pages(struct dir_store *dir, int fd)
 {
     const struct dir_proc_path path = dir_proc_path(fd);
     uint64_t bytes;
     uint64_t list_bytes;
-    return measure(&path, &bytes, &list_bytes) < 0 ? 0 : store_xattr_pages(bytes);
+    return measure(dir, &path, &bytes, &list_bytes) < 0 ? 0 : store_xattr_pages(bytes);
 }
 
 /* An inode and one of its attributes, for an operation. */
@@ -126,7 +113,7 @@ static int change(const struct attribute *attribute, const struct store_call *ca
     const uint64_t name_bytes = strlen(attribute->name.bytes) + 1;
     uint64_t had = 0;
     uint64_t list_bytes = 0;
-    const int result = measure(&attribute->path, &had, &list_bytes);
+    const int result = measure(dir, &attribute->path, &had, &list_bytes);
     if (result < 0) {
         return result;
     }
@@ -198,16 +185,13 @@ int64_t dir_list_xattrs(struct store *store, uint64_t number, char *names, size_
         return fd;
     }
     const struct dir_proc_path path = dir_proc_path(fd);
-    char *all;
-    int64_t length = list_names(&path, &all);
+    const int64_t length = list_names(dir, &path);
     if (length > 0 && size > 0) {
         if (size < (size_t)length) {
-            length = -ERANGE;
-        } else {
-            memcpy(names, all, (size_t)length);
+            return -ERANGE;
         }
+        memcpy(names, dir->xattr_names, (size_t)length);
     }
-    free(all);
     return length;
 }
 
