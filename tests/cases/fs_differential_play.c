@@ -119,16 +119,9 @@ static void attach(struct player *player)
     succeed(player, result, "attach");
 }
 
-/* One more client of a served mount, as who this process is now. */
-static hf_fs *look_from_outside(const struct player *player)
-{
-    const hf_fs_config config = HF_FS_CONFIG_INIT;
-    return fs_world_attach(player->world, &config);
-}
-
 static void set_the_stage(struct player *player)
 {
-    hf_fs *fs = is_served(player) ? look_from_outside(player) : NULL;
+    hf_fs *fs = is_served(player) ? fs_world_visit(player->world) : NULL;
     const char *root = fs != NULL ? "/" : player->root;
     play_require(player, tree_reset(fs, root), "an empty root");
     play_require(player, CALL(fs, hf_chdir(fs, root), chdir(root)) == 0, "chdir");
@@ -274,9 +267,9 @@ static void go_to_root(const struct player *player, hf_fs *fs)
 static void describe_served(struct player *player)
 {
     struct side *side = player->side;
-    hf_fs *other = look_from_outside(player);
+    hf_fs *other = fs_world_visit(player->world);
     give_identity_back(player);
-    hf_fs *all = look_from_outside(player);
+    hf_fs *all = fs_world_visit(player->world);
     tree_describe(player, all, &side->tree); /* first: this moves times of access */
     if (hf_chdir(player->fs, "/") == 0) {    /* else it is let see nothing */
         tree_describe(player, player->fs, &side->own_tree);

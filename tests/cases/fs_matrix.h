@@ -19,6 +19,9 @@
  * and nothing else; "new" is what the changes make. */
 void matrix_make_tree(hf_fs *fs);
 
+/* Where the changes are made. */
+extern const struct fs_world *matrix_world;
+
 /* make() changes something and undo() makes it as it was, but for times and inode numbers: each is
  * a change to be seen. -EOPNOTSUPP from make(): not on this host, which leaves the line out. */
 struct change {

@@ -11,6 +11,8 @@
 #define SPARSE_DATA 4096
 #define SPARSE_SIZE (64 * 1024)
 
+const struct fs_world *matrix_world;
+
 /* ---- the tree ---- */
 
 static int put(hf_fs *fs, const char *path, int flags, const void *bytes, size_t size, off_t at)
@@ -478,7 +480,10 @@ static int chown_privileged(hf_fs *fs, const char *path, uid_t owner)
     if (!become(0)) {
         return -EOPNOTSUPP; /* not started by root */
     }
-    int result = hf_chown(fs, path, owner, (gid_t)-1);
+    /* On a served mount it is the connection that says who it is. */
+    hf_fs *root = fs_world_is_served() ? fs_world_visit(matrix_world) : NULL;
+    int result = hf_chown(root != NULL ? root : fs, path, owner, (gid_t)-1);
+    hf_fs_detach(root);
     CHECK(become(self));
     return result;
 }

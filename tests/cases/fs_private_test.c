@@ -20,7 +20,9 @@ static uint64_t messages(const struct fs_world *world)
 
 static void make(hf_fs *fs, const char *path)
 {
-    int fd = hf_open(fs, path, O_CREAT | O_EXCL | O_WRONLY, 0644);
+    /* What is to be written on a served mount is asked for ahead. */
+    const int flags = O_CREAT | O_EXCL | (fs_world_is_served() ? O_RDONLY : O_WRONLY);
+    int fd = hf_open(fs, path, flags, 0644);
     CHECK(fd >= 0);
     CHECK_EQUAL(hf_close(fs, fd), 0);
 }
@@ -30,6 +32,13 @@ static void check_links(hf_fs *fs, int fd, nlink_t links)
     struct stat attributes;
     CHECK_EQUAL(hf_fstat(fs, fd, &attributes), 0);
     CHECK_EQUAL(attributes.st_nlink, links);
+}
+
+static void make_directory(const struct fs_world *world, const char *path)
+{
+    hf_fs *fs = fs_world_visit(world);
+    assert_int_equal(hf_mkdir(fs, path, 0755), 0);
+    hf_fs_detach(fs);
 }
 
 /* ---- nobody knows it ---- */
@@ -120,10 +129,8 @@ static void test_who_saw_it_sees_it_go(void **state)
 {
     struct fs_world world;
     pid_t pids[2];
-    char path[96];
     fs_world_init(&world);
-    snprintf(path, sizeof path, "%s/other", world.root);
-    assert_int_equal(mkdir(path, 0755), 0);
+    make_directory(&world, "other");
     pids[0] = fs_world_start(&world, act_make, NULL);
     pids[1] = fs_world_start(&world, act_see, NULL);
     fs_world_wait_for_both(pids);
@@ -314,12 +321,9 @@ static void number_is_used_again(struct reuse reuse)
 {
     struct fs_world world;
     pid_t pids[2];
-    char path[96];
     fs_world_init(&world);
-    snprintf(path, sizeof path, "%s/other", world.root);
-    assert_int_equal(mkdir(path, 0755), 0);
-    snprintf(path, sizeof path, "%s/aside", world.root);
-    assert_int_equal(mkdir(path, 0755), 0);
+    make_directory(&world, "other");
+    make_directory(&world, "aside");
     pids[0] = fs_world_start(&world, act_replace, &reuse);
     pids[1] = fs_world_start(&world, act_use_what_has_no_name, &reuse);
     fs_world_wait_for_both(pids);

@@ -137,6 +137,12 @@ hf_fs *fs_world_attach(const struct fs_world *world, const hf_fs_config *config)
     return fs;
 }
 
+hf_fs *fs_world_visit(const struct fs_world *world)
+{
+    const hf_fs_config config = fs_world_config(world);
+    return fs_world_attach(world, &config);
+}
+
 void fs_world_leave(struct fs_world *world)
 {
     world->fs = hf_fs_detach(world->fs);
@@ -225,8 +231,7 @@ int fs_world_stat(const struct fs_world *world, const char *name, struct stat *a
         snprintf(path, sizeof path, "%s/%s", world->root, name);
         return stat(path, attributes) < 0 ? -errno : 0;
     }
-    const hf_fs_config config = fs_world_config(world);
-    hf_fs *fs = fs_world_attach(world, &config);
+    hf_fs *fs = fs_world_visit(world);
     const int result = hf_stat(fs, name, attributes);
     hf_fs_detach(fs);
     return result;
@@ -234,8 +239,7 @@ int fs_world_stat(const struct fs_world *world, const char *name, struct stat *a
 
 char *fs_world_read_file(const struct fs_world *world, const char *name, size_t *size)
 {
-    const hf_fs_config config = fs_world_config(world);
-    hf_fs *fs = fs_world_attach(world, &config);
+    hf_fs *fs = fs_world_visit(world);
     struct stat attributes;
     const int fd = hf_open(fs, name, O_RDONLY, 0);
     assert_true(fd >= 0);

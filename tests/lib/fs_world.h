@@ -96,6 +96,10 @@ void fs_world_become_nobody(struct fs_world *world);
 /* One more client of the server, which ends when its filesystem object is detached. */
 hf_fs *fs_world_attach(const struct fs_world *world, const hf_fs_config *config);
 
+/* The same with what this world is attached with; in the test's own process too, where it is to be
+ * detached before anything is forked. */
+hf_fs *fs_world_visit(const struct fs_world *world);
+
 /* Fork an actor, which joins, acts and leaves. */
 pid_t fs_world_start(struct fs_world *world, fs_world_act *act, void *argument);
 

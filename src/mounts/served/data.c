@@ -41,6 +41,9 @@ static bool is_later(struct timespec a, struct timespec b)
 static bool moves_access_time(const struct wire_attributes *attributes, struct timespec now)
 {
     int64_t age;
+    if (!is_later(now, attributes->atime) && !is_later(attributes->atime, now)) {
+        return false;
+    }
     return !is_later(attributes->atime, attributes->mtime) ||
            !is_later(attributes->atime, attributes->ctime) ||
            __builtin_sub_overflow(now.tv_sec, attributes->atime.tv_sec, &age) || age >= DAY_SECONDS;

@@ -53,6 +53,15 @@ int sb_open_made(struct sb_node *node, int flags, intptr_t *file)
     return new_file(node, flags, file);
 }
 
+int sb_may_open(const struct sb *served, const struct wire_attributes *attributes, int flags)
+{
+    const uint8_t rights = rights_of(flags);
+    const bool writes = (rights & WIRE_USE_WRITE) != 0 || (flags & O_TRUNC) != 0;
+    return sb_may(served,
+                  attributes,
+                  ((rights & WIRE_USE_READ) != 0 ? MAY_READ : 0) | (writes ? MAY_WRITE : 0));
+}
+
 static int check_open(struct sb_node *node, int flags, bool *is_directory)
 {
     struct wire_attributes attributes;
@@ -72,10 +81,7 @@ static int check_open(struct sb_node *node, int flags, bool *is_directory)
         }
     }
     const struct permissions of = sb_permissions(&attributes);
-    const bool writes = (rights & WIRE_USE_WRITE) != 0 || (flags & O_TRUNC) != 0;
-    const unsigned wanted =
-        ((rights & WIRE_USE_READ) != 0 ? MAY_READ : 0) | (writes ? MAY_WRITE : 0);
-    result = permit_access(&of, &served->who, wanted);
+    result = sb_may_open(served, &attributes, flags);
     if (result == 0 && (flags & O_NOATIME) != 0) {
         result = permit_owner(&of, &served->who);
     }
@@ -256,6 +262,9 @@ static int check_copy(off_t from, off_t to, size_t size)
 {
     if (size > UINT64_MAX - (uint64_t)from || size > UINT64_MAX - (uint64_t)to) {
         return -EOVERFLOW;
+    }
+    if (to == INT64_MAX) {
+        return -EFBIG;
     }
     return from < 0 || to < 0 ? -EINVAL : 0;
 }

@@ -361,6 +361,8 @@ ssize_t sb_list_xattrs(struct backend *backend, intptr_t node, char *names, size
 int sb_remove_xattr(struct backend *backend, intptr_t node, const char *name);
 
 /* files.c */
+/* What the permissions say of opening it with @flags. Return: 0, -EACCES. */
+int sb_may_open(const struct sb *served, const struct wire_attributes *attributes, int flags);
 /* Without asking: has it a name, as far as is known? */
 bool sb_has_name(struct sb_node *node);
 /* Whoever made it may open it, whatever its mode. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 /* Nodes that nobody refers to. */
@@ -284,10 +285,18 @@ static void sb_destroy(struct backend *backend)
     free(served);
 }
 
-/* Pipes and devices have their data in no store. */
+/* Pipes and devices have their data in no store, and sockets are never opened. */
 static int sb_open_special(struct backend *backend, intptr_t node, int flags, intptr_t *file)
 {
-    return -EOPNOTSUPP;
+    struct wire_attributes attributes;
+    int result = sb_attributes(sb_node_of(node), &attributes);
+    if (result == 0) {
+        result = sb_may_open(sb_of(backend), &attributes, flags);
+    }
+    if (result == 0) {
+        result = S_ISSOCK(attributes.mode) ? -ENXIO : -EOPNOTSUPP;
+    }
+    return result;
 }
 
 static bool sb_has_default_access(struct backend *backend, intptr_t directory)

@@ -178,6 +178,14 @@ static bool is_sound(const struct wire_message *message, const struct wire_opera
     return op->code != WIRE_OP_CREDENTIALS || (op->slot != 0 && op->data_size % 4 == 0);
 }
 
+/* Who has an inode in its cache says with TOUCH when it was read, and may know of it that it is not to
+ * be seen. */
+static bool moves_access_time(const struct work *work)
+{
+    return (work->client->of->flags & WIRE_STORE_READ_ONLY) == 0 &&
+           (work->op.code == WIRE_OP_TOUCH || (work->message->flags & WIRE_SERVED) != 0);
+}
+
 enum wire_reason served_begin(struct work *work, struct served_client *client,
                               const struct wire_message *message)
 {
@@ -207,7 +215,7 @@ enum wire_reason served_begin(struct work *work, struct served_client *client,
         .holder = &client->holder,
         .reserved_only = message->seq == 0,
         .drop_privileges = !permit_keeps_privileges(&work->who),
-        .no_atime = (client->of->flags & WIRE_STORE_READ_ONLY) != 0,
+        .no_atime = !moves_access_time(work),
     };
     return (message->flags & WIRE_SERVED) != 0 && !work->is_taken ? served_take(work)
                                                                   : served_run(work);
