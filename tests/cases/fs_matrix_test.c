@@ -44,7 +44,7 @@ static const char *parent;
 struct matrix {
     struct fs_world *world; /* its client and filesystem object make the changes */
     int number;
-    int root; /* the kernel's */
+    int root;                          /* the kernel's */
     hf_client *clients[OBSERVERS_MAX]; /* of the eyes; one for all, but on a served mount */
     hf_fs *eyes[OBSERVERS_MAX];
     int fds[OBSERVERS_MAX];
@@ -139,9 +139,10 @@ static void prepare(struct matrix *matrix)
         const struct observer *observer = &observers[i];
         if (observer->kept != NULL) {
             matrix->fds[i] = hf_open(matrix->eyes[i], observer->kept, observer->flags, 0);
-            matrix->kernel_fds[i] = (int)CALL(matrix->keeper,
-                                              hf_open(matrix->keeper, observer->kept, observer->flags, 0),
-                                              open(observer->kept, observer->flags));
+            matrix->kernel_fds[i] =
+                (int)CALL(matrix->keeper,
+                          hf_open(matrix->keeper, observer->kept, observer->flags, 0),
+                          open(observer->kept, observer->flags));
             CHECK_EQUAL(matrix->fds[i] < 0 ? matrix->fds[i] : 0, 0);
             CHECK_EQUAL(matrix->kernel_fds[i] < 0 ? matrix->kernel_fds[i] : 0, 0);
         }

@@ -29,10 +29,15 @@ static int dir_parent(struct store *store, uint64_t directory, uint64_t *out)
     if (result < 0) {
         return result;
     }
-    if (inode != dir->root && inode->names == NULL) {
-        return -ENOENT;
+    if (inode == dir->root) {
+        *out = STORE_ROOT;
+    } else if (inode->names != NULL) {
+        *out = inode->names->node.id.space;
+    } else if (inode->was_in != NULL) {
+        *out = dir_number(inode->was_in);
+    } else {
+        return -ENOENT; /* somebody else removed it */
     }
-    *out = inode == dir->root ? STORE_ROOT : inode->names->node.id.space;
     return 0;
 }
 
@@ -87,16 +92,16 @@ static int dir_release(struct store *store, uint64_t number)
     if (inode->uses == 0) {
         return -EPROTO;
     }
-    inode->uses--;
-    if (inode->uses > 0) {
-        return 0;
+    while (inode != NULL && --inode->uses == 0) {
+        struct dir_inode *was_in = inode->was_in;
+        if (inode->is_removed) {
+            free_space(dir, inode);
+        } else {
+            dir_flush_times(dir, inode);
+        }
+        dir_drop_inode(dir, inode);
+        inode = was_in;
     }
-    if (inode->is_removed) {
-        free_space(dir, inode);
-    } else {
-        dir_flush_times(dir, inode);
-    }
-    dir_drop_inode(dir, inode);
     return 0;
 }
 

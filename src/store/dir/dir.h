@@ -62,6 +62,8 @@ struct dir_inode {
     struct list changed;     /* in dir_store.changed */
     struct dir_name *names;  /* those known; a directory has at most one */
     struct dir_inode *below; /* open.c, on the way down */
+    /* A directory that was removed and is held: the one it was in, which is held for that; or NULL. */
+    struct dir_inode *was_in;
     uint64_t uses;
     uint64_t used_in;   /* the last operation that used the descriptor: stays open during it */
     uint64_t synced_in; /* a directory: names made up to this operation are on the disk */
@@ -244,13 +246,14 @@ void dir_free_inodes(struct dir_store *dir, uint64_t count);
 /* What is about to lose a name. */
 struct dir_victim {
     struct dir_inode *inode; /* NULL: it has no number */
-    bool is_last;            /* it has no other name */
-    uint64_t pages;          /* that come back with the name */
+    struct dir_inode *directory;
+    bool is_last;   /* it has no other name */
+    uint64_t pages; /* that come back with the name */
 };
 
 /* Everything that may fail about it, ahead. */
-int dir_prepare_victim(struct dir_store *dir, int directory, const char *text,
-                       const struct statx *status, struct dir_victim *victim);
+int dir_prepare_victim(struct dir_store *dir, struct dir_inode *directory, int directory_fd,
+                       const char *text, const struct statx *status, struct dir_victim *victim);
 /* The host took the name away, and it leads nowhere any more. */
 void dir_commit_victim(struct dir_store *dir, const struct store_call *call,
                        const struct dir_victim *victim);

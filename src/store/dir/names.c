@@ -135,12 +135,13 @@ int dir_link(struct store *store, const struct store_call *call, uint64_t number
 
 /* ---- names go ---- */
 
-int dir_prepare_victim(struct dir_store *dir, int directory, const char *text,
-                       const struct statx *status, struct dir_victim *victim)
+int dir_prepare_victim(struct dir_store *dir, struct dir_inode *directory, int directory_fd,
+                       const char *text, const struct statx *status, struct dir_victim *victim)
 {
     struct dir_inode *inode = dir_find_host(dir, status);
     *victim = (struct dir_victim){
         .inode = inode,
+        .directory = directory,
         .is_last = S_ISDIR(status->stx_mode) || status->stx_nlink <= 1,
     };
     if (inode != NULL && inode->uses > 0) {
@@ -148,7 +149,7 @@ int dir_prepare_victim(struct dir_store *dir, int directory, const char *text,
         return inode->names == NULL || inode->names->next == NULL ? dir_pin(dir, inode) : 0;
     }
     return dir->limits_pages && victim->is_last
-               ? dir_pages_at(dir, directory, text, status, &victim->pages)
+               ? dir_pages_at(dir, directory_fd, text, status, &victim->pages)
                : 0;
 }
 
@@ -162,6 +163,10 @@ void dir_commit_victim(struct dir_store *dir, const struct store_call *call,
     }
     if (inode != NULL) {
         inode->is_removed = victim->is_last;
+        if (S_ISDIR(inode->mode) && inode->uses > 0) {
+            inode->was_in = victim->directory;
+            inode->was_in->uses++;
+        }
         dir_attributes_changed(dir, call, inode);
         dir_drop_inode(dir, inode);
     }
@@ -172,7 +177,8 @@ static int remove_entry(struct dir_store *dir, const struct store_call *call, st
 {
     struct dir_victim victim;
     const char *text = entry->text.bytes;
-    const int result = dir_prepare_victim(dir, entry->directory, text, &entry->status, &victim);
+    const int result =
+        dir_prepare_victim(dir, entry->parent, entry->directory, text, &entry->status, &victim);
     if (result < 0) {
         return result;
     }

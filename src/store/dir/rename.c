@@ -89,8 +89,8 @@ static int do_rename(struct renaming *rename, const struct statx *victim_status,
     const bool replaces = rename->victim != NULL && (flags & RENAME_EXCHANGE) == 0 && !same_inode;
     int result = 0;
     if (replaces) {
-        result =
-            dir_prepare_victim(dir, rename->to_fd, rename->new_text.bytes, victim_status, &victim);
+        result = dir_prepare_victim(
+            dir, rename->to, rename->to_fd, rename->new_text.bytes, victim_status, &victim);
     }
     if (result == 0 &&
         renameat2(
