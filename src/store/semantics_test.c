@@ -196,7 +196,7 @@ static void test_bad_names(void **state)
     const struct store_ops *ops = world->ops;
     const struct store_new what = {.mode = S_IFREG, .owner = geteuid(), .group = getegid()};
     struct store_attributes out;
-    const uint64_t number = make(world, STORE_ROOT, "a", S_IFREG);
+    const uint64_t number = make(world, STORE_ROOT, "a", S_IFREG | 0644);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         const struct store_name name = bad[i].name;
         const struct store_call *call = &world->call;
@@ -272,8 +272,8 @@ static int count_entry(void *context, struct store_name name, uint64_t number, u
 static void test_parent(void **state)
 {
     struct world *world = *state;
-    const uint64_t a = make(world, STORE_ROOT, "a", S_IFDIR);
-    const uint64_t b = make(world, a, "b", S_IFDIR);
+    const uint64_t a = make(world, STORE_ROOT, "a", S_IFDIR | 0755);
+    const uint64_t b = make(world, a, "b", S_IFDIR | 0755);
     uint64_t parent;
     assert_int_equal(world->ops->parent(world->store, b, &parent), 0);
     assert_true(parent == a);
@@ -312,7 +312,7 @@ static void test_parent(void **state)
 static void test_relatime(void **state)
 {
     struct world *world = *state;
-    const uint64_t number = make(world, STORE_ROOT, "a", S_IFREG);
+    const uint64_t number = make(world, STORE_ROOT, "a", S_IFREG | 0644);
     static const struct {
         time_t now, atime;
     } steps[] = {{200, 200}, {300, 200}, {200 + 86399, 200}, {200 + 86400, 200 + 86400}};
@@ -330,7 +330,7 @@ static void test_relatime(void **state)
 static void test_same_size(void **state)
 {
     struct world *world = *state;
-    const uint64_t number = make(world, STORE_ROOT, "a", S_IFREG);
+    const uint64_t number = make(world, STORE_ROOT, "a", S_IFREG | 0644);
     const struct store_attributes values = {.size = 3};
     assert_int_equal(world->ops->write(world->store, &world->call, number, 0, "abc", 3), 3);
     world->call.now.tv_sec++;

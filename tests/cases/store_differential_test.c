@@ -131,7 +131,7 @@ static void test_memory_does_what_tmpfs_does(void **state)
 
 static void test_directory_does_what_tmpfs_does(void **state)
 {
-    do_what_tmpfs_does(true, 20);
+    do_what_tmpfs_does(true, 12);
 }
 
 /* The kernel's clock for files stands still for some milliseconds: a new tick, so that a time that

@@ -171,6 +171,19 @@ static int count_entries(struct counting *counting)
     return result;
 }
 
+/* A directory that is still to be counted. Return: its descriptor; a negative errno. */
+static int open_next(struct counting *counting)
+{
+    const char *name = take_directory(counting->level);
+    const int fd = dir_open_at(counting->dir, counting->fd, name, O_PATH | O_DIRECTORY);
+    if (fd >= 0 && faccessat(fd, ".", X_OK, AT_EACCESS) < 0) {
+        const int error = -errno;
+        close(fd);
+        return error; /* there would be no way up from it */
+    }
+    return fd;
+}
+
 /* The directory at hand is counted: on to the next. */
 static int go_on(struct counting *counting)
 {
@@ -179,8 +192,7 @@ static int go_on(struct counting *counting)
         if (counting->level->used == 0) {
             result = leave(counting);
         } else {
-            const int fd = dir_open_at(
-                counting->dir, counting->fd, take_directory(counting->level), O_PATH | O_DIRECTORY);
+            const int fd = open_next(counting);
             if (fd >= 0) {
                 return enter(counting, fd);
             }

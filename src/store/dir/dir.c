@@ -138,20 +138,28 @@ static int sync_name(struct dir_store *dir, const struct dir_name *name)
     int result = 0;
     while (result == 0 && name != NULL && name->made_in > dir->synced) {
         struct dir_inode *directory = dir_find_inode(dir, name->node.id.space);
-        if (directory == NULL || name->made_in <= directory->synced_in) {
+        if (directory == NULL) {
             break;
         }
-        result = sync_directory(dir, directory);
+        if (name->made_in > directory->synced_in) {
+            result = sync_directory(dir, directory);
+        }
         name = directory->names;
     }
     return result;
 }
 
-static int sync_all(struct dir_store *dir)
+static void flush_all_times(struct dir_store *dir)
 {
     while (!list_is_empty(&dir->changed)) {
+        dir->operation++; /* so that not all of them stay open until the end */
         dir_flush_times(dir, list_entry(list_first(&dir->changed), struct dir_inode, changed));
     }
+}
+
+static int sync_all(struct dir_store *dir)
+{
+    flush_all_times(dir);
     const int fd = dir_open_entries(dir, dir->root);
     if (fd < 0) {
         return fd;
@@ -250,10 +258,7 @@ static void free_store(struct dir_store *dir)
 static void dir_destroy(struct store *store)
 {
     struct dir_store *dir = dir_begin(store);
-    while (!list_is_empty(&dir->changed)) {
-        dir->operation++; /* so that none of them stays open for it */
-        dir_flush_times(dir, list_entry(list_first(&dir->changed), struct dir_inode, changed));
-    }
+    flush_all_times(dir);
     free_store(dir);
 }
 

@@ -517,7 +517,7 @@ static void test_descriptors_stay_bounded(void **state)
 static void test_deep_tree(void **state)
 {
     struct world *world = *state;
-    const unsigned depth = 2000;
+    const unsigned depth = 600;
     const unsigned before = count_descriptors();
     uint64_t directory = STORE_ROOT;
     for (unsigned i = 0; i < depth; i++) {

@@ -69,6 +69,14 @@ FAILING(int, setxattr,
         (path, name, value, size, flags))
 FAILING(int, removexattr, (const char *path, const char *name), (path, name))
 
+static unsigned syncs = 0;
+
+int fsync(int fd)
+{
+    syncs++;
+    return fails(EIO) ? -1 : fdatasync(fd);
+}
+
 /* openat2() is the only one that goes this way. */
 long syscall(long number, ...)
 {
@@ -241,7 +249,7 @@ static int64_t any_make(struct world *world)
     static char target[200];
     memset(target, 't', sizeof(target));
     const struct store_new what = {
-        .mode = types[below(world, 5)] | (below(world, 4) == 0 ? 06755 : 0640),
+        .mode = types[below(world, 5)] | (below(world, 4) == 0 ? 06755 : 0750),
         .owner = geteuid(),
         .group = geteuid() == 0 ? (uint32_t)below(world, 2) : getegid(),
         .target = {target, 1 + below(world, sizeof(target))},
@@ -262,7 +270,7 @@ static int64_t any_data(struct world *world, uint64_t number)
     const int64_t offset = (int64_t)below(world, 6 * STORE_PAGE_SIZE);
     const size_t size = below(world, sizeof(world->data));
     const struct store_attributes values = {.size = below(world, 1 << 16),
-                                            .mode = below(world, 2) == 0 ? 04755 : 0600,
+                                            .mode = below(world, 2) == 0 ? 04755 : 0700,
                                             .owner = UINT32_MAX,
                                             .group = getegid()};
     switch (below(world, 5)) {
@@ -429,11 +437,55 @@ static void test_no_store_that_fails(void **state)
     any_store_end(&any);
 }
 
+/* How many descriptors are synced for it. */
+static unsigned count_syncs(struct store *store, uint64_t number)
+{
+    syncs = 0;
+    assert_int_equal(store->ops->sync(store, number), 0);
+    return syncs;
+}
+
+/* What is synced is found again: so are the directories where its name is new, up to one that was
+ * synced since, and no others. */
+static void test_names_are_synced_with_files(void **state)
+{
+    const struct store_limits limits = {STORE_NO_LIMIT, STORE_NO_LIMIT};
+    const struct store_call call = {0};
+    struct store_new what = {.mode = S_IFDIR | 0755, .owner = geteuid(), .group = getegid()};
+    const struct store_name a = {"a", 1};
+    const struct store_name b = {"b", 1};
+    struct any_store any;
+    struct store_attributes directory;
+    struct store_attributes file;
+    any_store_make(&any, true, &limits, &call);
+    struct store *store = any.store;
+    const struct store_ops *ops = store->ops;
+    assert_int_equal(ops->make(store, &call, STORE_ROOT, a, &what, &directory), 0);
+    what.mode = S_IFREG | 0644;
+    assert_int_equal(ops->make(store, &call, directory.number, a, &what, &file), 0);
+    assert_int_equal(count_syncs(store, file.number), 3);
+    assert_int_equal(count_syncs(store, file.number), 1);
+    assert_int_equal(ops->rename(store, &call, directory.number, a, directory.number, b, 0), 0);
+    assert_int_equal(count_syncs(store, file.number), 2);
+    assert_int_equal(ops->link(store, &call, file.number, STORE_ROOT, b), 0);
+    assert_int_equal(count_syncs(store, file.number), 2);
+    assert_int_equal(ops->link(store, &call, file.number, directory.number, a), 0);
+    assert_int_equal(count_syncs(store, 0), 0); /* the whole filesystem of the host */
+    assert_int_equal(count_syncs(store, file.number), 1);
+
+    /* And what could not be synced is said. */
+    calls_left = 1;
+    assert_int_equal(ops->sync(store, file.number), -EIO);
+    calls_left = 0;
+    any_store_end(&any);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_fails_changes_nothing),
         cmocka_unit_test(test_no_store_that_fails),
+        cmocka_unit_test(test_names_are_synced_with_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
