@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- times that a step moves ---- */
@@ -65,14 +64,8 @@ static bool is_same_time(const struct timespec *one, const struct timespec *othe
 static void let_time_pass(const struct player *player)
 {
     struct stat found;
-    struct timespec before;
-    struct timespec now;
     if (player->sequence->served && player->world != NULL) {
-        /* There it is the coarse clock's. */
-        clock_gettime(CLOCK_REALTIME_COARSE, &before);
-        do {
-            clock_gettime(CLOCK_REALTIME_COARSE, &now);
-        } while (is_same_time(&before, &now));
+        fs_world_wait_for_the_clock();
         return;
     }
     for (int round = 0; round < 2; round++) {

@@ -26,7 +26,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #define NOBODY 65534
@@ -121,17 +120,6 @@ static void see_all_again(struct matrix *matrix)
     }
 }
 
-/* Until then reading once more may move times of access once more. */
-static void wait_for_the_clock(void)
-{
-    struct timespec before;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME_COARSE, &before);
-    do {
-        clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    } while (now.tv_sec == before.tv_sec && now.tv_nsec == before.tv_nsec);
-}
-
 /* Open what is looked at through descriptors, and look: now all is cached. */
 static void prepare(struct matrix *matrix)
 {
@@ -190,7 +178,7 @@ static void check_that_it_is_cached(struct matrix *matrix)
 {
     int tries = 1;
     if (fs_world_is_served()) {
-        wait_for_the_clock();
+        fs_world_wait_for_the_clock();
         see_all_again(matrix);
         tries = 3; /* the last answers to what the others have done may still be on their way */
     }
@@ -212,6 +200,7 @@ static void make_trials(struct matrix *matrix, const struct change *change, long
 {
     for (long trial = 0; trial < count; trial++) {
         fs_world_meet(matrix->world);
+        fs_world_wait_for_the_clock();
         const int result = change->make(matrix->world->fs);
         matrix->world->shared->slots[SLOT_SKIPPED] = result == -EOPNOTSUPP;
         fs_world_meet(matrix->world);
@@ -220,6 +209,7 @@ static void make_trials(struct matrix *matrix, const struct change *change, long
         }
         fs_world_check_equal(result, 0, change->what, __FILE__, __LINE__);
         fs_world_meet(matrix->world);
+        fs_world_wait_for_the_clock();
         CHECK_EQUAL(change->undo(matrix->world->fs), 0);
         fs_world_meet(matrix->world);
     }

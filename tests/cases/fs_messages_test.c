@@ -1,6 +1,7 @@
 /*
  * What operations cost: going on with what this client holds sends nothing, a first use costs
- * one message pair, and a write costs one system call.
+ * one message pair, and a write costs one system call. On a served mount what changes something
+ * sends that, and what only the server can tell is asked.
  */
 #include "lib/test.h"
 #include "lib/fs_world.h"
@@ -26,6 +27,15 @@ static uint64_t messages(const struct fs_world *world)
     hf_client_get_stats(world->client, &stats);
     return stats.acquires_sent + stats.releases_sent + stats.cancels_sent + stats.grants_received +
            stats.recalls_received;
+}
+
+/* On a served mount: of them, those that were answered. */
+static uint64_t operations(const struct fs_world *world, uint64_t *answers)
+{
+    hf_client_stats stats;
+    hf_client_get_stats(world->client, &stats);
+    *answers = stats.answers_received;
+    return stats.operations_sent;
 }
 
 struct cached {
@@ -135,7 +145,8 @@ static void again_open_specially(struct cached *cached)
 static void again_map(struct cached *cached)
 {
     void *mapping;
-    CHECK_EQUAL(hf_mmap(cached->fs, NULL, 10, PROT_READ, MAP_SHARED, cached->file, 0, &mapping), 0);
+    const int kind = fs_world_is_served() ? MAP_PRIVATE : MAP_SHARED;
+    CHECK_EQUAL(hf_mmap(cached->fs, NULL, 10, PROT_READ, kind, cached->file, 0, &mapping), 0);
     CHECK_EQUAL(hf_munmap(cached->fs, mapping, 10), 0);
 }
 
@@ -209,35 +220,52 @@ static void cached_open(struct fs_world *world, struct cached *cached)
     CHECK(cached->file >= 0 && cached->log >= 0 && cached->directory >= 0);
 }
 
+/* What a served mount asks the server. */
+#define ASKS UINT64_MAX
+
+static const struct repeated {
+    void (*again)(struct cached *cached);
+    uint64_t told; /* so many operations on a served mount, none of them waited for; or ASKS */
+} repeated[] = {
+    {again_write, 3},
+    {again_stat, 0},
+    {again_open, 0},
+    {again_read, 0},
+    {again_readdir, 0},
+    {again_truncate, 2},
+    {again_vectors, ASKS},
+    {again_space, ASKS},
+    {again_control, 0},
+    {again_open_specially, ASKS},
+    {again_map, 0},
+    {again_sync, ASKS},
+    {again_set_xattr, ASKS},
+    {again_get_xattr, 0},
+    {again_names, ASKS},
+    {again_attributes, ASKS},
+};
+
 static void act_repeat(struct fs_world *world, void *argument)
 {
-    static void (*const again[])(struct cached * cached) = {
-        again_write,
-        again_stat,
-        again_open,
-        again_read,
-        again_readdir,
-        again_truncate,
-        again_vectors,
-        again_space,
-        again_control,
-        again_open_specially,
-        again_map,
-        again_sync,
-        again_set_xattr,
-        again_get_xattr,
-        again_names,
-        again_attributes,
-    };
     struct cached cached;
     cached_open(world, &cached);
-    for (size_t i = 0; i < sizeof again / sizeof again[0]; i++) {
-        again[i](&cached);
+    for (size_t i = 0; i < sizeof repeated / sizeof repeated[0]; i++) {
+        const struct repeated *now = &repeated[i];
+        uint64_t answers;
+        uint64_t answers_after;
+        now->again(&cached);
+        fs_world_wait_for_the_clock();
+        now->again(&cached);
         const uint64_t before = messages(world);
+        const uint64_t operations_before = operations(world, &answers);
         for (int repeat = 0; repeat < REPEATS; repeat++) {
-            again[i](&cached);
+            now->again(&cached);
         }
         CHECK_EQUAL(messages(world) - before, 0);
+        if (fs_world_is_served() && now->told != ASKS) {
+            CHECK_EQUAL(operations(world, &answers_after) - operations_before, now->told * REPEATS);
+            CHECK_EQUAL(answers_after, answers);
+        }
     }
 }
 
@@ -252,6 +280,8 @@ static void test_repeating_sends_nothing(void **state)
 
 static void act_use_first(struct fs_world *world, void *argument)
 {
+    /* What is to be written on a served mount is asked for ahead. */
+    const int flags = O_CREAT | (fs_world_is_served() ? O_RDONLY : O_WRONLY);
     struct stat attributes;
     char name[24];
     struct cached cached;
@@ -260,7 +290,7 @@ static void act_use_first(struct fs_world *world, void *argument)
     /* The directories are held; the inode is new. */
     for (int i = 0; i < 20; i++) {
         snprintf(name, sizeof name, "a/b/new%d", i);
-        int fd = hf_open(world->fs, name, O_CREAT | O_WRONLY, 0644);
+        int fd = hf_open(world->fs, name, flags, 0644);
         CHECK(fd >= 0);
         const uint64_t before = messages(world);
         CHECK_EQUAL(hf_stat(world->fs, name, &attributes), 0);
@@ -271,7 +301,7 @@ static void act_use_first(struct fs_world *world, void *argument)
     }
     /* In a directory that is held, a new file costs nothing before it is used itself. */
     const uint64_t before = messages(world);
-    int fd = hf_open(world->fs, "a/b/unused", O_CREAT | O_WRONLY, 0644);
+    int fd = hf_open(world->fs, "a/b/unused", flags, 0644);
     CHECK(fd >= 0);
     CHECK_EQUAL(hf_close(world->fs, fd), 0);
     CHECK_EQUAL(messages(world) - before, 0);
@@ -341,18 +371,25 @@ static void act_look_here_and_there(struct fs_world *world, void *argument)
     CHECK_EQUAL(hf_close(world->fs, fd), 0);
 }
 
+/* Files that nobody else has looked at yet. */
+static void make_tree(const struct fs_world *world, unsigned count)
+{
+    char path[24];
+    hf_fs *fs = fs_world_visit(world);
+    CHECK_EQUAL(hf_mkdir(fs, "tree", 0755), 0);
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "tree/f%u", i);
+        CHECK_EQUAL(hf_mknod(fs, path, S_IFREG | 0644, 0), 0);
+    }
+    hf_fs_detach(fs);
+}
+
 /* Asking ahead costs no file more than its pair, and only who goes in order asks ahead. */
 static void test_a_walk_costs_one_pair_for_each_file(void **state)
 {
     struct fs_world world;
-    char path[96];
     fs_world_init(&world);
-    snprintf(path, sizeof path, "%s/tree", world.root);
-    assert_int_equal(mkdir(path, 0755), 0);
-    for (unsigned i = 0; i < WALKED; i++) {
-        snprintf(path, sizeof path, "%s/tree/f%u", world.root, i);
-        assert_int_equal(mknod(path, S_IFREG | 0644, 0), 0);
-    }
+    make_tree(&world, WALKED);
     fs_world_play(&world, act_walk, NULL);
     fs_world_play(&world, act_look_here_and_there, NULL);
     fs_world_deinit(&world);
@@ -476,13 +513,12 @@ static void act_ask_where_it_is(struct fs_world *world, void *argument)
 static void test_asking_for_the_working_directory_sends_nothing(void **state)
 {
     struct fs_world world;
-    char path[96];
     pid_t pids[2];
     fs_world_init(&world);
-    snprintf(path, sizeof path, "%s/a", world.root);
-    assert_int_equal(mkdir(path, 0755), 0);
-    snprintf(path, sizeof path, "%s/a/b", world.root);
-    assert_int_equal(mkdir(path, 0755), 0);
+    hf_fs *fs = fs_world_visit(&world);
+    assert_int_equal(hf_mkdir(fs, "a", 0755), 0);
+    assert_int_equal(hf_mkdir(fs, "a/b", 0755), 0);
+    hf_fs_detach(fs);
     pids[0] = fs_world_start(&world, act_ask_where_it_is, NULL);
     pids[1] = fs_world_start(&world, act_ask_where_it_is, NULL);
     fs_world_wait_for_both(pids);
@@ -525,21 +561,6 @@ static void make_and_remove(hf_fs *fs)
     CHECK_EQUAL(hf_unlink(fs, "a/b/new"), 0);
 }
 
-/* Files that this client has not made, all but one not looked at. */
-static void make_tree_of_host(const struct fs_world *world)
-{
-    char path[96];
-    struct stat attributes;
-    snprintf(path, sizeof path, "%s/tree", world->root);
-    CHECK_EQUAL(mkdir(path, 0755), 0);
-    for (unsigned i = 0; i <= TRACED_WRITES; i++) {
-        snprintf(path, sizeof path, "%s/tree/f%u", world->root, i);
-        CHECK_EQUAL(mknod(path, S_IFREG | 0644, 0), 0);
-    }
-    CHECK_EQUAL(hf_lstat(world->fs, "tree/f0", &attributes), 0);
-    CHECK_EQUAL(hf_lstat(world->fs, "tree/..", &attributes), 0);
-}
-
 static void act_traced(struct fs_world *world, void *argument)
 {
     const enum traced_operation *operation = argument;
@@ -553,7 +574,10 @@ static void act_traced(struct fs_world *world, void *argument)
     CHECK_EQUAL(hf_stat(world->fs, "a/b/file", &attributes), 0);
     open_and_close(world->fs, "a/b/file", O_RDONLY);
     make_and_remove(world->fs);
-    make_tree_of_host(world);
+    make_tree(world, TRACED_WRITES + 1);
+    CHECK_EQUAL(hf_lstat(world->fs, "tree/f0", &attributes), 0);
+    CHECK_EQUAL(hf_lstat(world->fs, "tree/..", &attributes), 0);
+    CHECK_EQUAL(hf_stat(world->fs, "a/b/file", &attributes), 0); /* through the root again */
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0) {
         _exit(77);
     }
@@ -629,6 +653,31 @@ static bool count_system_calls(enum traced_operation operation, struct traced *c
     return may_trace;
 }
 
+/* On a served mount: one send for what changes something, nothing for what is cached. To make and remove
+ * a file takes one more, since the handle of what is to be written is asked for ahead and given back;
+ * and new numbers for inodes are asked for now and then. */
+static void check_served_calls(void)
+{
+    static const struct {
+        enum traced_operation operation;
+        long each;
+        long more;
+    } expected[] = {
+        {TRACE_WRITE, 1, 0},
+        {TRACE_APPEND, 1, 0},
+        {TRACE_STAT, 0, 0},
+        {TRACE_GET_XATTR, 0, 0},
+        {TRACE_OPEN, 0, 0},
+        {TRACE_MAKE_AND_REMOVE, 3, 20},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        struct traced counted = {0};
+        assert_true(count_system_calls(expected[i].operation, &counted));
+        const long least = expected[i].each * TRACED_WRITES;
+        assert_in_range(counted.total, least, least + expected[i].more);
+    }
+}
+
 /* One pwrite for a write or an append, nothing for a stat or for looking at attributes; an open and
  * a close for those; one call more to make a file and one to remove it. A first look at a file of
  * a directory that was read is one fstatat, and a second nothing. */
@@ -638,6 +687,10 @@ static void test_system_calls(void **state)
 
     if (!test_is_plain() || !count_system_calls(TRACE_WRITE, &counted)) {
         skip(); /* the sanitizers make system calls of their own */
+    }
+    if (fs_world_is_served()) {
+        check_served_calls();
+        return;
     }
     assert_int_equal(counted.writes, TRACED_WRITES);
     assert_int_equal(counted.total, TRACED_WRITES);

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define NOBODY 65534
@@ -208,6 +209,19 @@ void fs_world_wait_for_both(const pid_t pids[2])
 void fs_world_play(struct fs_world *world, fs_world_act *act, void *argument)
 {
     fs_world_wait(fs_world_start(world, act, argument));
+}
+
+void fs_world_wait_for_the_clock(void)
+{
+    struct timespec before;
+    struct timespec now;
+    if (!fs_world_is_served()) {
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME_COARSE, &before);
+    do {
+        clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    } while (now.tv_sec == before.tv_sec && now.tv_nsec == before.tv_nsec);
 }
 
 void fs_world_set_meeting(struct fs_world *world, unsigned count)

@@ -112,6 +112,10 @@ void fs_world_wait_for_both(const pid_t pids[2]);
 /* One actor does all of it. */
 void fs_world_play(struct fs_world *world, fs_world_act *act, void *argument);
 
+/* On a served mount times are the coarse clock's: until it moves, a change may not be seen in them, and
+ * reading may move the time of access once more. Wait for that. */
+void fs_world_wait_for_the_clock(void);
+
 /* So many processes take part in fs_world_meet(); each waits there for the others. */
 void fs_world_set_meeting(struct fs_world *world, unsigned count);
 void fs_world_meet(struct fs_world *world);

@@ -383,10 +383,12 @@ struct stand_in {
     int32_t access_mode; /* -1: a node */
     uint64_t inode;
     uint64_t client; /* who has it open so: whoever takes it may do what that may */
+    int32_t flags;   /* O_NOATIME */
+    int32_t zero;
 };
-#define STAND_IN_MAGIC UINT64_C(0x646e61747320666d)
+#define STAND_IN_MAGIC UINT64_C(0x646e61747320666e)
 
-static int give(struct sb *served, uint64_t inode, int access_mode)
+static int give(struct sb *served, uint64_t inode, int access_mode, int flags)
 {
     const struct stand_in stand_in = {
         .magic = STAND_IN_MAGIC,
@@ -394,6 +396,7 @@ static int give(struct sb *served, uint64_t inode, int access_mode)
         .access_mode = access_mode,
         .inode = inode,
         .client = hf_client_number(served->client),
+        .flags = flags,
     };
     const int fd = memfd_create("holdfast-inode", MFD_CLOEXEC);
     if (fd < 0) {
@@ -418,13 +421,14 @@ int sb_give_file(struct backend *backend, intptr_t file)
 {
     const struct sb_file *given = sb_file_of(file);
     make_known(given->node);
-    return give(sb_of(backend), given->node->number, given->access_mode);
+    const int flags = atomic_load_explicit(&given->flags, memory_order_relaxed);
+    return give(sb_of(backend), given->node->number, given->access_mode, flags);
 }
 
 int sb_give_node(struct backend *backend, intptr_t node)
 {
     make_known(sb_node_of(node));
-    return give(sb_of(backend), sb_node_of(node)->number, -1);
+    return give(sb_of(backend), sb_node_of(node)->number, -1, 0);
 }
 
 /* The server is asked: it lets this client do what the other one may, as long as that has it open. */
@@ -439,7 +443,7 @@ static int take_file(struct sb_node *node, const struct stand_in *from, intptr_t
     int result = (int)sb_ask(served, &use);
     if (result == 0) {
         client_store_used(&served->store, &node->use, node->number, rights);
-        result = new_file(node, from->access_mode, file);
+        result = new_file(node, from->access_mode | (from->flags & O_NOATIME), file);
         client_store_unuse(&served->store, &node->use, true);
     }
     if (is_told) {
