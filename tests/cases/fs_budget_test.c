@@ -3,6 +3,7 @@
  * and what another process changes is seen.
  */
 #include "lib/folder.h"
+#include "lib/fs_call.h"
 #include "lib/fs_world.h"
 #include "lib/test.h"
 
@@ -51,41 +52,37 @@ static void check_budget(const struct fs_world *world)
 
 /* ---- a million files ---- */
 
-/* Half of the directories each: this takes longer than anything that is tested. */
-static void make_directories(const char *root, unsigned first)
+/* Half of the directories each: this takes longer than anything that is tested. Done by the host, in
+ * the working directory; on a served mount by @fs. */
+static void make_directories(hf_fs *fs, unsigned first)
 {
-    char path[96];
+    char path[32];
     for (unsigned i = first; i < directories; i += 2) {
-        snprintf(path, sizeof path, "%s/d%u", root, i);
-        CHECK_EQUAL(mkdir(path, 0755), 0);
-        int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        snprintf(path, sizeof path, "d%u", i);
+        CHECK_EQUAL(CALL(fs, hf_mkdir(fs, path, 0755), mkdir(path, 0755)), 0);
         for (unsigned k = 0; k < FILES; k++) {
-            snprintf(path, sizeof path, "f%u", k);
-            int fd = openat(directory, path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-            CHECK(fd >= 0);
-            close(fd);
+            snprintf(path, sizeof path, "d%u/f%u", i, k);
+            CHECK_EQUAL(CALL(fs, hf_mknod(fs, path, 0644, 0), mknod(path, 0644, 0)), 0);
         }
-        close(directory);
     }
 }
 
-static void remove_directories(const char *root, unsigned first)
+static void remove_directories(hf_fs *fs, unsigned first)
 {
-    char path[96];
+    char path[32];
     for (unsigned i = first; i < directories; i += 2) {
-        snprintf(path, sizeof path, "%s/d%u", root, i);
-        int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         for (unsigned k = 0; k < FILES; k++) {
-            snprintf(path, sizeof path, "f%u", k);
-            CHECK(unlinkat(directory, path, 0) == 0 || errno == ENOENT);
+            snprintf(path, sizeof path, "d%u/f%u", i, k);
+            const long result = CALL(fs, hf_unlink(fs, path), unlink(path));
+            CHECK(result == 0 || result == -ENOENT);
         }
-        close(directory);
-        snprintf(path, sizeof path, "%s/d%u", root, i);
-        CHECK_EQUAL(rmdir(path), 0);
+        snprintf(path, sizeof path, "d%u", i);
+        CHECK_EQUAL(CALL(fs, hf_rmdir(fs, path), rmdir(path)), 0);
     }
 }
 
-static void do_in_two_processes(const char *root, void (*work)(const char *root, unsigned first))
+static void do_in_two_processes(const struct fs_world *world,
+                                void (*work)(hf_fs *fs, unsigned first))
 {
     pid_t pids[2];
     fflush(NULL);
@@ -93,7 +90,10 @@ static void do_in_two_processes(const char *root, void (*work)(const char *root,
         pids[i] = fork();
         assert_true(pids[i] >= 0);
         if (pids[i] == 0) {
-            work(root, i);
+            hf_fs *fs = fs_world_is_served() ? fs_world_visit(world) : NULL;
+            CHECK_EQUAL(chdir(world->root), 0);
+            work(fs, i);
+            hf_fs_detach(fs);
             _exit(0);
         }
     }
@@ -107,13 +107,11 @@ static void name_of(unsigned file, char path[32])
     snprintf(path, 32, "d%u/f%u", file / FILES, file % FILES);
 }
 
-static void check_against_kernel(const struct fs_world *world, const char *path,
+static void check_against_others(const struct fs_world *world, const char *path,
                                  const struct stat *seen)
 {
-    char host[128];
     struct stat real;
-    snprintf(host, sizeof host, "%s/%s", world->root, path);
-    CHECK_EQUAL(lstat(host, &real), 0);
+    CHECK_EQUAL(fs_world_stat(world, path, &real), 0);
     CHECK_EQUAL(seen->st_ino, real.st_ino);
     CHECK_EQUAL(seen->st_dev, real.st_dev);
     CHECK_EQUAL(seen->st_size, real.st_size);
@@ -138,7 +136,7 @@ static void look_at_directory(struct fs_world *world, unsigned directory)
         CHECK_EQUAL(hf_stat(world->fs, path, &attributes), 0);
         CHECK(S_ISREG(attributes.st_mode));
         if (++seen % SAMPLE == 0) {
-            check_against_kernel(world, path, &attributes);
+            check_against_others(world, path, &attributes);
         }
     }
     CHECK_EQUAL(seen, FILES);
@@ -164,7 +162,7 @@ static void look_at_sample(struct fs_world *world)
         CHECK_EQUAL(result, file % 2 == 0 ? 0 : -ENOENT);
         if (result == 0) {
             CHECK_EQUAL(attributes.st_size, file);
-            check_against_kernel(world, path, &attributes);
+            check_against_others(world, path, &attributes);
         }
     }
 }
@@ -212,29 +210,35 @@ static void test_a_million_files(void **state)
     pid_t pids[2];
 
     fs_world_init_in(&world, parent_with_room());
-    do_in_two_processes(world.root, make_directories);
+    do_in_two_processes(&world, make_directories);
     world.patience_seconds = 4 * FS_WORLD_PATIENCE_SECONDS;
     world.cache_bytes = BUDGET;
     pids[0] = fs_world_start(&world, act_look, NULL);
     pids[1] = fs_world_start(&world, act_change, NULL);
     fs_world_wait_for_both(pids);
-    do_in_two_processes(world.root, remove_directories);
+    do_in_two_processes(&world, remove_directories);
     fs_world_deinit(&world);
 }
 
 /* ---- one large directory ---- */
 
-#define ENTRIES 100000
+#define ENTRIES_MAX 100000
 
-static void make_entries(const char *root)
+/* Each of them is asked for where that costs a round trip. */
+static unsigned count_entries(void)
 {
-    char path[96];
-    for (unsigned i = 0; i < ENTRIES; i++) {
-        snprintf(path, sizeof path, "%s/e%u", root, i);
-        int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-        assert_true(fd >= 0);
-        close(fd);
+    return fs_world_is_served() ? ENTRIES_MAX / 5 : ENTRIES_MAX;
+}
+
+static void make_entries(const struct fs_world *world)
+{
+    char path[16];
+    hf_fs *fs = fs_world_visit(world);
+    for (unsigned i = 0; i < count_entries(); i++) {
+        snprintf(path, sizeof path, "e%u", i);
+        assert_int_equal(hf_mknod(fs, path, 0644, 0), 0);
     }
+    hf_fs_detach(fs);
 }
 
 /* Each entry is read once; @look at it too, while the directory is open. */
@@ -244,27 +248,27 @@ static void read_and_look(struct fs_world *world, unsigned char *seen, bool look
     struct stat attributes;
     int fd = hf_open(world->fs, "/", O_RDONLY | O_DIRECTORY, 0);
     CHECK(fd >= 0);
-    memset(seen, 0, ENTRIES);
+    memset(seen, 0, ENTRIES_MAX);
     while (hf_readdir(world->fs, fd, &entry) == 1) {
         if (entry.name[0] != 'e') {
             continue;
         }
         unsigned long number = strtoul(entry.name + 1, NULL, 10);
-        CHECK(number < ENTRIES && seen[number] == 0);
+        CHECK(number < count_entries() && seen[number] == 0);
         seen[number] = 1;
         if (look) {
             CHECK_EQUAL(hf_lstat(world->fs, entry.name, &attributes), 0);
             CHECK_EQUAL(attributes.st_ino, entry.ino);
         }
     }
-    CHECK(memchr(seen, 0, ENTRIES) == NULL);
+    CHECK(memchr(seen, 0, count_entries()) == NULL);
     CHECK_EQUAL(hf_close(world->fs, fd), 0);
 }
 
 static void act_read_large(struct fs_world *world, void *argument)
 {
     struct stat attributes;
-    unsigned char *seen = malloc(ENTRIES);
+    unsigned char *seen = malloc(ENTRIES_MAX);
     CHECK(seen != NULL);
     for (int pass = 0; pass < 2; pass++) {
         read_and_look(world, seen, pass == 0);
@@ -283,7 +287,7 @@ static void test_a_large_directory(void **state)
 {
     struct fs_world world;
     fs_world_init_in(&world, folder_fast_parent());
-    make_entries(world.root);
+    make_entries(&world);
     world.cache_bytes = MEBIBYTE;
     fs_world_play(&world, act_read_large, NULL);
     fs_world_deinit(&world);
@@ -458,7 +462,7 @@ static void act_look_at_mounted(struct fs_world *world, void *argument)
         for (unsigned i = 0; i < 5; i++) {
             snprintf(path, sizeof path, "f%u", i);
             CHECK_EQUAL(hf_lstat(world->fs, path, &attributes), 0);
-            check_against_kernel(world, path, &attributes);
+            check_against_others(world, path, &attributes);
         }
     }
     fd = hf_open(world->fs, "f3", O_WRONLY | O_TRUNC, 0);
@@ -474,6 +478,7 @@ static void test_a_listing_is_not_believed_blindly(void **state)
     struct fs_world world;
     char path[96];
     int status;
+    FS_WORLD_DIRECT_ONLY("nothing of the host's can be mounted there");
     fs_world_init(&world);
     for (int i = 0; i < 5; i++) {
         snprintf(path, sizeof path, "%s/f%d", world.root, i);
@@ -489,6 +494,54 @@ static void test_a_listing_is_not_believed_blindly(void **state)
     assert_int_equal(status, 0);
 }
 
+/* ---- data ---- */
+
+#define PAGE_BUDGET (2 * MEBIBYTE)
+#define DATA_FILES 48
+
+static void check_data(const uint8_t *bytes, int file)
+{
+    for (size_t i = 0; i < MEBIBYTE; i += 509) {
+        CHECK_EQUAL(bytes[i], (uint8_t)(i / 512 + (size_t)file));
+    }
+}
+
+/* Several times as much as may be cached is written, and read again. */
+static void act_move_data(struct fs_world *world, void *argument)
+{
+    static uint8_t bytes[MEBIBYTE];
+    char path[16];
+    const size_t before = memory_in_use();
+    for (int file = 0; file < 2 * DATA_FILES; file++) {
+        snprintf(path, sizeof path, "data%d", file % DATA_FILES);
+        int fd = hf_open(world->fs, path, O_RDWR | O_CREAT, 0644);
+        CHECK(fd >= 0);
+        if (file < DATA_FILES) {
+            for (size_t i = 0; i < MEBIBYTE; i++) {
+                bytes[i] = (uint8_t)(i / 512 + (size_t)file);
+            }
+            CHECK_EQUAL(hf_write(world->fs, fd, bytes, MEBIBYTE), MEBIBYTE);
+        }
+        memset(bytes, 0, sizeof bytes);
+        CHECK_EQUAL(hf_pread(world->fs, fd, bytes, MEBIBYTE, 0), MEBIBYTE);
+        check_data(bytes, file % DATA_FILES);
+        CHECK_EQUAL(hf_close(world->fs, fd), 0);
+    }
+    const size_t grown = memory_in_use() - before;
+    print_message("# %d MiB of data, %zu MiB of memory more\n", DATA_FILES, grown / MEBIBYTE);
+    CHECK(grown <= PAGE_BUDGET + 10 * MEBIBYTE);
+}
+
+/* On a direct mount it is the host that caches data. */
+static void test_cached_data_has_a_budget(void **state)
+{
+    struct fs_world world;
+    fs_world_init_in(&world, folder_fast_parent());
+    world.page_bytes = PAGE_BUDGET;
+    fs_world_play(&world, act_move_data, NULL);
+    fs_world_deinit(&world);
+}
+
 int main(int argc, char **argv)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -496,7 +549,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_number_used_again_is_another_file),
         cmocka_unit_test(test_a_listing_is_not_believed_blindly),
         cmocka_unit_test(test_a_large_directory),
-
+        cmocka_unit_test(test_cached_data_has_a_budget),
         cmocka_unit_test(test_a_million_files),
     };
     if (argc > 1) {

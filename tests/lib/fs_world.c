@@ -106,7 +106,7 @@ int fs_world_attach_client(const struct fs_world *world, hf_client *client,
 {
     hf_fs_config config = *wanted;
     config.cache_bytes = world->small_caches ? 1 : world->cache_bytes;
-    config.page_bytes = world->small_caches ? 1 : 0;
+    config.page_bytes = world->small_caches ? 1 : world->page_bytes;
     config.check_pointers = world->bad_pointers && world->kind != FS_WORLD_DIRECT;
     if (!world->small_caches) {
         return hf_fs_attach(client, &config, out);

@@ -43,6 +43,7 @@ struct fs_world {
     struct fs_world_shared *shared;
     bool small_caches;  /* actors keep next to nothing: everything is looked up all the time */
     size_t cache_bytes; /* else: as in hf_fs_config */
+    size_t page_bytes;  /* the same */
     /* On a served mount there is no system call that looks at the callers' pointers: actors have
      * them checked. Change it after init. */
     bool bad_pointers;
