@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 
 #define RECORD ((size_t)4096)
-#define TURNS 2000
+#define TURNS 400
 #define RECORDS 8192
 #define AT_ONCE 32 /* records in one read */
 #define PATH "followed"
@@ -56,8 +56,9 @@ static bool write_records(hf_fs *fs, int fd, int peer, const struct order *order
 {
     static const char record[RECORD];
     for (uint64_t i = 0; i < order->records; i++) {
-        if (side_write(fs, fd, record, RECORD) != RECORD) {
-            return bench_fail("a record could not be written");
+        const ssize_t done = side_write(fs, fd, record, RECORD);
+        if (done != RECORD) {
+            return bench_fail("of a record %zd bytes were written", done);
         }
         const uint64_t written_ns = clock_now_ns();
         char seen;
@@ -88,9 +89,12 @@ static bool read_records(hf_fs *fs, int fd, int peer, const struct order *order,
     uint64_t written_ns[AT_ONCE];
     for (uint64_t left = order->records; left > 0;) {
         const size_t count = hear(peer, written_ns);
-        if (count == 0 || count > left ||
-            side_read(fs, fd, records, count * RECORD) != (ssize_t)(count * RECORD)) {
-            return bench_fail("a record could not be read");
+        if (count == 0 || count > left) {
+            return bench_fail("the writer is gone");
+        }
+        const ssize_t done = side_read(fs, fd, records, count * RECORD);
+        if (done != (ssize_t)(count * RECORD)) {
+            return bench_fail("%zu records were written, and %zd bytes read", count, done);
         }
         const uint64_t read_ns = clock_now_ns();
         for (size_t i = 0; i < count; i++) {
