@@ -8,9 +8,6 @@
 #define PAGES_AHEAD 4096
 #define INODES_AHEAD 256
 
-/* As store.h says: what space is counted in. */
-#define PAGE_BYTES 4096
-
 /* As store.h says: in a block. */
 #define NUMBERS_GRANTED 64
 
@@ -72,40 +69,6 @@ static int queue(const struct client_store *store, uint32_t seq, uint8_t flags,
 
 /* ---- asking ---- */
 
-/* So much is gone, or all there is. With the lock held. */
-static void spend(struct client_store *store, uint64_t pages, uint64_t inodes)
-{
-    store->pages -= pages < store->pages ? pages : store->pages;
-    store->inodes -= inodes < store->inodes ? inodes : store->inodes;
-    store->pages_spent += pages;
-    store->inodes_spent += inodes;
-}
-
-/* What is asked for takes what was given too, and how much is only known to the server: it may be
- * this, and what it did not take is found out with the next RESERVE. */
-static void spend_for(struct client_store *store, const struct wire_operation *operation)
-{
-    switch (operation->code) {
-    case WIRE_OP_WRITE:
-    case WIRE_OP_APPEND:
-    case WIRE_OP_SET_XATTR:
-        /* The data begins and ends in a page; a value has a name, and shares pages with others. */
-        spend(store, operation->data_size / PAGE_BYTES + 3, 0);
-        break;
-    case WIRE_OP_ALLOCATE:
-    case WIRE_OP_COPY:
-        spend(store, operation->size / PAGE_BYTES + 2, 0);
-        break;
-    case WIRE_OP_MAKE:
-    case WIRE_OP_MAKE_UNNAMED:
-    case WIRE_OP_LINK:
-        spend(store, 1, 1);
-        break;
-    default:
-        break;
-    }
-}
-
 /* With the lock held. */
 static void start(struct client_store *store, const struct wire_operation *operation, uint8_t flags,
                   client_answer_function *answer, void *context, struct client_request *request)
@@ -120,7 +83,6 @@ static void start(struct client_store *store, const struct wire_operation *opera
     }
     request->result = queue(store, request->seq, flags, operation);
     if (request->result == 0) {
-        spend_for(store, operation);
         list_append(&client->requests, &request->link);
     }
 }
@@ -211,7 +173,10 @@ static int spend_and_queue(struct client_store *store, const struct wire_operati
     }
     const int result = queue(store, 0, 0, operation);
     if (result == 0) {
-        spend(store, pages, inodes);
+        store->pages -= pages;
+        store->inodes -= inodes;
+        store->pages_spent += pages;
+        store->inodes_spent += inodes;
     }
     return result;
 }

@@ -47,20 +47,21 @@ static uint64_t free_in(const struct store_quota *quota)
     return quota->limit - quota->used - quota->reserved;
 }
 
-static int charge(struct store_quota *quota, uint64_t *reservation, bool reserved_only,
-                  uint64_t count, struct store_charge *out)
+/* From the reservation, or without one from what is free. */
+static int charge(struct store_quota *quota, uint64_t *reservation, uint64_t count,
+                  struct store_charge *out)
 {
-    const uint64_t reserved = reservation == NULL ? 0 : smaller(*reservation, count);
-    if (count - reserved > (reserved_only ? 0 : free_in(quota))) {
+    if (count > (reservation != NULL ? *reservation : free_in(quota))) {
         return -ENOSPC;
     }
-    if (reserved > 0) {
-        *reservation -= reserved;
-        quota->reserved -= reserved;
+    if (reservation != NULL) {
+        *reservation -= count;
+        quota->reserved -= count;
+        out->reserved += count;
+    } else {
+        out->free += count;
     }
     quota->used += count;
-    out->reserved += reserved;
-    out->free += count - reserved;
     return 0;
 }
 
@@ -75,24 +76,24 @@ static void uncharge(struct store_quota *quota, uint64_t *reservation, struct st
 
 static uint64_t *pages_reserved(const struct store_call *call)
 {
-    return call->holder == NULL ? NULL : &call->holder->pages;
+    return call->from_reserved ? &call->holder->pages : NULL;
 }
 
 static uint64_t *inodes_reserved(const struct store_call *call)
 {
-    return call->holder == NULL ? NULL : &call->holder->inodes;
+    return call->from_reserved ? &call->holder->inodes : NULL;
 }
 
 int store_charge_pages(struct store *store, const struct store_call *call, uint64_t count,
                        struct store_charge *out)
 {
-    return charge(&store->pages, pages_reserved(call), call->reserved_only, count, out);
+    return charge(&store->pages, pages_reserved(call), count, out);
 }
 
 int store_charge_inodes(struct store *store, const struct store_call *call, uint64_t count,
                         struct store_charge *out)
 {
-    return charge(&store->inodes, inodes_reserved(call), call->reserved_only, count, out);
+    return charge(&store->inodes, inodes_reserved(call), count, out);
 }
 
 void store_uncharge_pages(struct store *store, const struct store_call *call,
@@ -109,8 +110,7 @@ void store_uncharge_inodes(struct store *store, const struct store_call *call,
 
 uint64_t store_available_pages(const struct store *store, const struct store_call *call)
 {
-    const uint64_t reserved = call->holder == NULL ? 0 : call->holder->pages;
-    return reserved + (call->reserved_only ? 0 : free_in(&store->pages));
+    return call->from_reserved ? call->holder->pages : free_in(&store->pages);
 }
 
 void store_free_pages(struct store *store, uint64_t count)

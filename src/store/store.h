@@ -24,10 +24,10 @@
  * inodes.
  *
  * A client that works ahead of the server has space reserved. Used and reserved together never
- * exceed the limit. An operation takes what it costs from its holder's reservation first and then
- * from what is free; so it fails with -ENOSPC exactly when it costs more than both together, or,
- * with `reserved_only`, more than the reservation. What an operation gives back becomes free and
- * does not return to a reservation. Reading, and all that only gives back, never fails for space.
+ * exceed the limit. An operation takes what it costs from what is free or, with `from_reserved`, from
+ * its holder's reservation, never from both: so a client that counts what it spends knows what it has
+ * left. It fails with -ENOSPC exactly when it costs more than is there. What an operation gives back
+ * becomes free and does not return to a reservation. Reading, and all that only gives back, never fails for space.
  */
 #ifndef HF_STORE_STORE_H
 #define HF_STORE_STORE_H
@@ -85,8 +85,8 @@ struct store_holder {
 struct store_call {
     /* The time of the operation: a client may have shown it to its callers already. */
     struct timespec now;
-    struct store_holder *holder; /* pays for it; NULL: from what is free */
-    bool reserved_only;          /* only from what @holder reserved */
+    struct store_holder *holder; /* who does it; NULL: nobody that has numbers or space */
+    bool from_reserved;          /* @holder pays for it from what it reserved */
     /* Without CAP_FSETID: changing a file's data takes S_ISUID from it, and S_ISGID if its group may
      * execute it. */
     bool drop_privileges;

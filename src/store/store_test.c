@@ -90,11 +90,11 @@ static int64_t write_pages(struct world *world, const struct store_call *call, i
     return world->ops->write(world->store, call, world->file, first * PAGE, data, count * PAGE);
 }
 
-/* What one reserved is nobody else's, and is counted as used; it alone is sure to get it. */
+/* What one reserved is nobody else's, and is counted as used; it alone gets it. */
 static void test_reserved_space_is_the_holders_alone(void **state)
 {
     struct world *world = *state;
-    const struct store_call by_a = {.holder = &world->a};
+    const struct store_call by_a = {.holder = &world->a, .from_reserved = true};
     const struct store_call by_b = {.holder = &world->b};
     assert_int_equal(store_reserve(&world->a, 5 * PAGE + 1, 2), 0);
     assert_free(world, 4, 2);
@@ -118,18 +118,23 @@ static void test_reserved_space_is_the_holders_alone(void **state)
     assert_free(world, 0, 0);
 }
 
-/* More than is reserved comes from what is free, unless the caller says that it must not. */
-static void test_reservations_first_then_what_is_free(void **state)
+/* An operation is paid for from the one or from the other: who has reserved space and counts what it
+ * spends of it knows what is left, whatever else it does. */
+static void test_what_is_reserved_and_what_is_free_are_apart(void **state)
 {
     struct world *world = *state;
-    struct store_call by_a = {.holder = &world->a, .reserved_only = true};
+    struct store_call by_a = {.holder = &world->a, .from_reserved = true};
     assert_int_equal(store_reserve(&world->a, 2 * PAGE, 0), 0);
     assert_int_equal(write_pages(world, &by_a, 0, 3), 2 * PAGE);
     assert_int_equal(write_pages(world, &by_a, 2, 1), -ENOSPC);
     assert_int_equal(write_pages(world, &by_a, 0, 2), 2 * PAGE);
-    by_a.reserved_only = false;
-    assert_int_equal(write_pages(world, &by_a, 2, 1), PAGE);
-    assert_free(world, 7, 4);
+    assert_int_equal(store_reserve(&world->a, 3 * PAGE, 1), 0);
+    by_a.from_reserved = false;
+    assert_int_equal(write_pages(world, &by_a, 2, 6), 5 * PAGE);
+    assert_int_equal(make(world, &by_a, 0, "a1"), 0);
+    assert_free(world, 0, 2);
+    assert_int_equal(world->a.pages, 3);
+    assert_int_equal(world->a.inodes, 1);
 }
 
 /* What was reserved and not used is free again when the holder says so or is gone; what its
@@ -137,7 +142,7 @@ static void test_reservations_first_then_what_is_free(void **state)
 static void test_what_is_not_used_comes_back(void **state)
 {
     struct world *world = *state;
-    const struct store_call by_a = {.holder = &world->a};
+    const struct store_call by_a = {.holder = &world->a, .from_reserved = true};
     const struct store_attributes empty = {0};
     assert_int_equal(store_reserve(&world->a, 6 * PAGE, 3), 0);
     assert_int_equal(write_pages(world, &by_a, 0, 2), 2 * PAGE);
@@ -238,7 +243,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_BOTH_STORES(test_reserved_space_is_the_holders_alone),
-        IN_BOTH_STORES(test_reservations_first_then_what_is_free),
+        IN_BOTH_STORES(test_what_is_reserved_and_what_is_free_are_apart),
         IN_BOTH_STORES(test_what_is_not_used_comes_back),
         IN_BOTH_STORES(test_allocating_is_all_or_nothing),
         IN_BOTH_STORES(test_numbers_are_used_once),

@@ -213,7 +213,7 @@ enum wire_reason served_begin(struct work *work, struct served_client *client,
     work->call = (struct store_call){
         .now = believed(work->op.now),
         .holder = &client->holder,
-        .reserved_only = message->seq == 0,
+        .from_reserved = message->seq == 0,
         .drop_privileges = !permit_keeps_privileges(&work->who),
         .no_atime = !moves_access_time(work),
     };

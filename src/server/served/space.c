@@ -76,7 +76,7 @@ int64_t served_return(struct work *work)
 
 /*
  * An operation that finds no space waits in the store's queue. In a round, all clients that have
- * something reserved get a RECLAIM; when the last has answered, the operations that waited at the
+ * something reserved get a RECLAIM, those that wait too; when the last has answered, the operations that waited at the
  * beginning of the round are done or fail for good. Those that came later have the next round.
  */
 
@@ -90,6 +90,12 @@ static struct served_client *client_of(struct list *link)
     return list_entry(link, struct served_client, link);
 }
 
+/* A client that reserves more keeps what it has. */
+static bool adds_to_its_own(const struct served_waiting *waiting)
+{
+    return waiting->message.data[0] == WIRE_OP_RESERVE; /* it was decoded before */
+}
+
 bool served_can_reclaim(const struct work *work)
 {
     const struct served_store *of = work->client->of;
@@ -97,37 +103,38 @@ bool served_can_reclaim(const struct work *work)
         return false;
     }
     for (struct list *at = of->clients.next; at != &of->clients; at = at->next) {
-        if (client_of(at) != work->client && has_reserved(client_of(at))) {
+        const bool keeps = client_of(at) == work->client && work->op.code == WIRE_OP_RESERVE;
+        if (!keeps && has_reserved(client_of(at))) {
             return true;
         }
     }
     return !list_is_empty(&of->space_queue);
 }
 
-/* The client for which alone all that waits is; NULL when there are several. */
-static const struct served_client *only_asker(const struct served_store *of)
+/* The client for whose own reservation alone all that waits is; NULL when there is none. */
+static const struct served_client *only_keeper(const struct served_store *of)
 {
-    const struct served_client *asker = NULL;
+    const struct served_client *keeper = NULL;
     for (struct list *at = of->space_queue.next; at != &of->space_queue; at = at->next) {
-        const struct served_client *client = list_entry(at, struct served_waiting, link)->client;
-        if (asker != NULL && asker != client) {
+        const struct served_waiting *waiting = list_entry(at, struct served_waiting, link);
+        if (!adds_to_its_own(waiting) || (keeper != NULL && keeper != waiting->client)) {
             return NULL;
         }
-        asker = client;
+        keeper = waiting->client;
     }
-    return asker;
+    return keeper;
 }
 
 static void begin_round(struct hf_server *server, struct served_store *of)
 {
-    const struct served_client *asker = only_asker(of);
+    const struct served_client *keeper = only_keeper(of);
     const uint64_t milliseconds = UINT64_C(1000) * server->settings.limits.reclaim_seconds;
     for (struct list *at = of->space_queue.next; at != &of->space_queue; at = at->next) {
         list_entry(at, struct served_waiting, link)->was_asked = true;
     }
     for (struct list *at = of->clients.next; at != &of->clients; at = at->next) {
         struct served_client *client = client_of(at);
-        if (client == asker || !has_reserved(client) || client->peer->ended) {
+        if (client == keeper || !has_reserved(client) || client->peer->ended) {
             continue;
         }
         client->reclaim_until_ms = uv_now(server->loop) + milliseconds;

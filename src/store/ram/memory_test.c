@@ -240,7 +240,7 @@ static void test_without_memory_nothing_happens(void **state)
     for (unsigned step = 0; step < steps; step++) {
         world.call.now.tv_sec++;
         world.call.holder = below(&world, 3) == 0 ? NULL : &world.holder;
-        world.call.reserved_only = below(&world, 4) == 0;
+        world.call.from_reserved = world.call.holder != NULL && below(&world, 2) == 0;
         const uint64_t random = world.random;
         const uint64_t before = digest_of(&world);
         for (unsigned nth = 1;; nth++) {
