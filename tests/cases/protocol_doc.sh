@@ -12,7 +12,8 @@ tool() { python3 "$root/tools/protocol_doc.py" "$@" "$tree"; }
 fresh() {
     rm -rf "$tree"/*
     mkdir -p "$tree/docs" "$tree/src/wire" "$tree/include/holdfast"
-    for file in docs/protocol.md src/wire/messages.def src/wire/wire.h include/holdfast/sync.h; do
+    for file in docs/protocol.md src/wire/messages.def src/wire/operations.def \
+        src/wire/records.def src/wire/wire.h src/wire/operations.h include/holdfast/sync.h; do
         cp "$root/$file" "$tree/$file"
     done
 }
