@@ -163,9 +163,10 @@ HF_PUBLIC int hf_open(hf_fs *fs, const char *path, int flags, mode_t mode);
  * hf_close() - free a descriptor
  *
  * The number is free at once. An operation in progress on it in another thread ends as if the
- * descriptor were still open.
+ * descriptor were still open. What went wrong on a served mount after a call had returned, as an error
+ * of the server's disk, is reported once, here or by hf_fsync(); the descriptor is free all the same.
  *
- * Return: 0, -EBADF.
+ * Return: 0, -EBADF, or that error: -EIO, -ENOSPC, -EDQUOT.
  */
 HF_PUBLIC int hf_close(hf_fs *fs, int fd);
 
