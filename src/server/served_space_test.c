@@ -299,6 +299,80 @@ static void test_who_asks_may_give_back_its_own(void **state)
     assert_int_equal(test_server_stats(&stage.test).reserved_pages, 10);
 }
 
+/* What is given back is for who waits for it, and not for who asks for some ahead meanwhile. */
+static void test_given_back_to_who_waits(void **state)
+{
+    struct wire_reservation had;
+    struct raw_client third, fourth;
+    raw_join(&third, stage.test.address, "third");
+    raw_join(&fourth, stage.test.address, "fourth");
+    served_reserve_for(&stage, &third, 60, 0, false);
+    served_reserve_for(&stage, &fourth, 4, 0, false);
+    const uint32_t of_one = begin(&one, write_pages(first, 0, 10));
+    expect_reclaim(&third);
+    expect_reclaim(&fourth);
+    give_back(&third, 60, 0);
+    raw_round_trip(&third); /* it is free, and one still waits for the fourth */
+    const uint32_t of_two = begin(&two, OP(WIRE_OP_RESERVE, .pages = 64));
+    raw_round_trip(&two);
+    give_back(&fourth, 4, 0);
+    assert_int_equal(raw_count(raw_expect_answer(&one, of_one)), 10 * STORE_PAGE_SIZE);
+    const struct raw_answer answer = raw_expect_answer(&two, of_two);
+    assert_true(wire_get_reservation(answer.data, answer.size, &had) == answer.size);
+    assert_int_equal(had.pages, 54);
+    raw_close(&third);
+    raw_close(&fourth);
+    test_server_await_clients(&stage.test, 2);
+}
+
+/* Of two in one round the first reserves all there is: the second does not fail for that, but is the
+ * first in the next round. */
+static void test_another_got_it_meanwhile(void **state)
+{
+    struct raw_client third, fourth;
+    raw_join(&third, stage.test.address, "third");
+    raw_join(&fourth, stage.test.address, "fourth");
+    served_reserve_for(&stage, &third, 64, 0, false);
+    const uint32_t of_fourth = begin(&fourth, OP(WIRE_OP_RESERVE, .pages = 1));
+    expect_reclaim(&third);
+    const uint32_t of_one = begin(&one, OP(WIRE_OP_RESERVE, .pages = 64));
+    raw_round_trip(&one);
+    const uint32_t of_two = begin(&two, write_pages(second, 0, 10));
+    raw_round_trip(&two);
+    give_back(&third, 1, 0);
+    raw_expect_answer(&fourth, of_fourth);
+    expect_reclaim(&third);
+    expect_reclaim(&fourth);
+    give_back(&third, 63, 0);
+    give_back(&fourth, 1, 0);
+    raw_expect_answer(&one, of_one);
+    expect_reclaim(&one);
+    give_back(&one, 60, 0);
+    assert_int_equal(raw_count(raw_expect_answer(&two, of_two)), 10 * STORE_PAGE_SIZE);
+    raw_close(&third);
+    raw_close(&fourth);
+    test_server_await_clients(&stage.test, 2);
+}
+
+/* A copy is not shorter than it was to be for want of what another does not need. */
+static void test_a_copy_waits_for_space(void **state)
+{
+    raw_hold_inode(&one, stage.store, STORE_ROOT, HF_EXCLUSIVE);
+    const uint64_t copy = served_make_in(&stage, &one, STORE_ROOT, "copy", S_IFREG | 0600);
+    raw_hold_inode(&one, stage.store, copy, HF_EXCLUSIVE);
+    fill(&one, first, 8);
+    served_reserve_for(&stage, &two, PAGES - 8 - 3, 0, false);
+    const uint32_t seq = begin(&one,
+                               OP(WIRE_OP_COPY,
+                                  .inode = first,
+                                  .other = copy,
+                                  .size = 100 * STORE_PAGE_SIZE,
+                                  .now = served_now()));
+    expect_reclaim(&two);
+    give_back(&two, 10, 0);
+    assert_int_equal(raw_count(raw_expect_answer(&one, seq)), 8 * STORE_PAGE_SIZE);
+}
+
 /* ---- who does not answer ---- */
 
 static void test_gone_instead_of_an_answer(void **state)
@@ -384,6 +458,9 @@ int main(void)
         TEST(test_an_inode_is_reclaimed_too),
         TEST(test_two_reclaim_from_each_other),
         TEST(test_two_wait),
+        TEST(test_given_back_to_who_waits),
+        TEST(test_another_got_it_meanwhile),
+        TEST(test_a_copy_waits_for_space),
         TEST(test_gone_instead_of_an_answer),
         cmocka_unit_test_setup_teardown(test_no_answer, set_up_impatient, tear_down),
         TEST(test_gone_while_it_waits),

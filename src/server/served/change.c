@@ -88,12 +88,25 @@ int64_t served_set(struct work *work)
 
 /* ---- data ---- */
 
+/* Is there space for so much data wherever it goes? If not, and others have some that they do not
+ * need, what cannot be done in parts has to wait before it begins. */
+static bool has_room(const struct work *work, uint64_t size)
+{
+    struct store_usage usage;
+    store_get_usage(work->store, &usage);
+    return usage.free_pages + work->client->holder.pages >= size / STORE_PAGE_SIZE + 2 ||
+           !served_can_reclaim(work);
+}
+
 /* Write what is left of the data at @offset. Return: how much has been written in all tries; -ENOSPC
  * when it shall wait for space, with work->done set. */
 static int64_t write_rest(struct work *work, uint64_t offset)
 {
     const struct wire_operation *op = &work->op;
     const size_t size = op->data_size - (size_t)work->done;
+    if (work->is_taken && !has_room(work, op->data_size)) {
+        return -ENOSPC; /* the hold is not kept meanwhile, and it is to be one piece */
+    }
     const int64_t result = served_permitted(work)->ops->write(
         work->store, &work->call, op->inode, (int64_t)offset, op->data + work->done, size);
     if (result < 0) {
@@ -101,7 +114,6 @@ static int64_t write_rest(struct work *work, uint64_t offset)
         return result == -ENOSPC && is_end ? (int64_t)work->done : result;
     }
     work->done += (uint64_t)result;
-    /* Under a hold of the server's it would not be one piece any more. */
     const bool waits = (size_t)result < size && !work->is_taken && served_can_reclaim(work);
     return waits ? -ENOSPC : (int64_t)work->done;
 }
@@ -156,9 +168,17 @@ int64_t served_allocate(struct work *work)
 int64_t served_copy(struct work *work)
 {
     const struct wire_operation *op = &work->op;
+    struct store_attributes from;
     int64_t result = served_may_data(work, op->inode, WIRE_USE_READ);
     if (result == 0) {
         result = served_may_data(work, op->other, WIRE_USE_WRITE);
+    }
+    if (result == 0) {
+        result = served_attributes(work, op->inode, &from);
+    }
+    if (result == 0 && from.size > op->offset) {
+        const uint64_t there = from.size - op->offset;
+        result = has_room(work, there < op->size ? there : op->size) ? 0 : -ENOSPC;
     }
     if (result == 0) {
         result = served_permitted(work)->ops->copy(work->store,

@@ -144,7 +144,7 @@ enum wire_reason served_run(struct work *work)
         if (served_wait_for_space(work)) {
             return WIRE_REASON_NONE;
         }
-        work->is_last_try = true;
+        work->cannot_wait = true;
         result = shape->run(work);
     }
     return served_finish(work, result);

@@ -19,6 +19,7 @@ struct served_store {
     struct list clients;
     struct list space_queue; /* operations that wait for space */
     uint32_t reclaims;       /* RECLAIMs that have not been answered */
+    bool is_retrying;        /* a round is over, and what waited is being done */
 };
 
 /* It was made by this client while it held its directory under this grant: until that hold ends
@@ -40,6 +41,7 @@ struct served_client {
     struct served_made *made;  /* by number modulo SERVED_MADE; NULL: none yet */
     uint64_t failed;           /* operations that failed without being the client's fault */
     uint64_t reclaim_until_ms; /* on the loop's clock: to answer a RECLAIM; 0: it has none */
+    bool has_more;             /* reserved since it gave back last */
 };
 
 /* An inode that the client has open. Held once in the store. */
@@ -71,6 +73,7 @@ struct work {
     struct wire_operation op;
     uint32_t seq;      /* 0: no answer is wanted */
     bool is_last_try;  /* others were asked for space */
+    bool cannot_wait;  /* there is no room to keep it in */
     uint64_t done;     /* bytes written in earlier tries */
     bool is_permitted; /* the store was asked to do it */
     bool is_taken;     /* SERVED: the server has the hold */

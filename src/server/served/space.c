@@ -45,7 +45,10 @@ int64_t served_reserve(struct work *work)
     const uint64_t inodes = smaller(op->inodes, available(&work->store->inodes));
     struct wire_reservation record = {.number = 0};
     const bool is_nothing = (op->pages > 0 && pages == 0) || (op->inodes > 0 && inodes == 0);
-    if (is_nothing && served_can_reclaim(work)) {
+    /* What is given back is for those who wait. */
+    const bool is_behind = !work->is_last_try && op->pages + op->inodes > 0 &&
+                           !list_is_empty(&work->client->of->space_queue);
+    if ((is_nothing || is_behind) && served_can_reclaim(work)) {
         return -ENOSPC;
     }
     if (op->count != 0) {
@@ -56,6 +59,7 @@ int64_t served_reserve(struct work *work)
     }
     int result = store_reserve(holder, pages * STORE_PAGE_SIZE, inodes);
     if (result == 0) {
+        work->client->has_more = pages > 0 || inodes > 0 || work->client->has_more;
         record.pages = holder->pages;
         record.inodes = holder->inodes;
         work->answer_size = wire_put_reservation(&record, work->answer);
@@ -68,6 +72,7 @@ int64_t served_return(struct work *work)
     struct store_holder *holder = &work->client->holder;
     const uint64_t pages = smaller(work->op.pages, holder->pages);
     store_unreserve(holder, pages * STORE_PAGE_SIZE, work->op.inodes);
+    work->client->has_more = false;
     served_reclaim_answered(work->client);
     return 0;
 }
@@ -76,8 +81,9 @@ int64_t served_return(struct work *work)
 
 /*
  * An operation that finds no space waits in the store's queue. In a round, all clients that have
- * something reserved get a RECLAIM, those that wait too; when the last has answered, the operations that waited at the
- * beginning of the round are done or fail for good. Those that came later have the next round.
+ * something reserved get a RECLAIM, those that wait too; when the last has answered, the operations
+ * that waited at the beginning of the round are done, or fail for good unless somebody was given space
+ * meanwhile: then they are the first in the next round. Those that came later have the next round.
  */
 
 static bool has_reserved(const struct served_client *client)
@@ -99,16 +105,17 @@ static bool adds_to_its_own(const struct served_waiting *waiting)
 bool served_can_reclaim(const struct work *work)
 {
     const struct served_store *of = work->client->of;
-    if (work->seq == 0 || work->is_last_try) {
+    if (work->seq == 0 || work->cannot_wait) {
         return false;
     }
     for (struct list *at = of->clients.next; at != &of->clients; at = at->next) {
-        const bool keeps = client_of(at) == work->client && work->op.code == WIRE_OP_RESERVE;
-        if (!keeps && has_reserved(client_of(at))) {
+        const struct served_client *other = client_of(at);
+        const bool keeps = other == work->client && work->op.code == WIRE_OP_RESERVE;
+        if (!keeps && has_reserved(other) && (other->has_more || !work->is_last_try)) {
             return true;
         }
     }
-    return !list_is_empty(&of->space_queue);
+    return !work->is_last_try && !list_is_empty(&of->space_queue);
 }
 
 /* The client for whose own reservation alone all that waits is; NULL when there is none. */
@@ -155,8 +162,9 @@ bool served_wait_for_space(const struct work *work)
     if (waiting == NULL) {
         return false;
     }
-    list_append(&of->space_queue, &waiting->link);
-    if (of->reclaims == 0 && !work->server->served.is_due) {
+    waiting->was_asked = false;
+    list_append(work->is_last_try ? of->space_queue.next : &of->space_queue, &waiting->link);
+    if (of->reclaims == 0 && !of->is_retrying && !work->server->served.is_due) {
         begin_round(work->server, of);
     }
     return true;
@@ -176,10 +184,12 @@ void served_reclaim_answered(struct served_client *client)
 static void retry(struct hf_server *server, struct served_store *of)
 {
     struct list *first;
+    of->is_retrying = true;
     while ((first = list_first(&of->space_queue)) != NULL &&
            list_entry(first, struct served_waiting, link)->was_asked) {
         served_waiting_run(list_entry(first, struct served_waiting, link), SERVED_SPACE);
     }
+    of->is_retrying = false;
     if (first != NULL) {
         begin_round(server, of);
     }
