@@ -251,8 +251,7 @@ int sb_allocate(struct backend *backend, intptr_t file, int mode, off_t offset, 
     pthread_mutex_lock(&node->mutex);
     const int result = (int)sb_ask(sb_of(backend), &operation);
     sb_drop_pages(node);
-    node->attributes_epoch = 0;
-    sb_grown_up(node);
+    sb_forget_held(node);
     pthread_mutex_unlock(&node->mutex);
     return result;
 }
@@ -295,8 +294,7 @@ ssize_t sb_copy(struct backend *backend, intptr_t from, off_t *from_offset, intp
     const int64_t done = client_store_ask(&served->store, &operation, 0, take_place, NULL);
     pthread_mutex_lock(&node->mutex);
     sb_drop_pages(node);
-    node->attributes_epoch = 0;
-    sb_grown_up(node);
+    sb_forget_held(node);
     pthread_mutex_unlock(&node->mutex);
     sb_forget_attributes(sb_file_of(from)->node);
     for (int i = 0; i < 2 && done > 0; i++) {

@@ -31,20 +31,26 @@ void sb_set_attributes(struct sb_node *node, const struct wire_attributes *attri
     node->attributes_epoch = hf_sync_epoch(node->handle);
 }
 
-void sb_forget_attributes(struct sb_node *node)
-{
-    pthread_mutex_lock(&node->mutex);
-    node->attributes_epoch = 0;
-    sb_grown_up(node);
-    pthread_mutex_unlock(&node->mutex);
-}
-
 void sb_grown_up(struct sb_node *node)
 {
     if (node->born_in != NULL) {
         sb_put_node(node->born_in);
         node->born_in = NULL;
     }
+}
+
+void sb_forget_held(struct sb_node *node)
+{
+    node->attributes_epoch = 0;
+    node->forgotten_epoch = hf_sync_epoch(node->handle);
+    sb_grown_up(node);
+}
+
+void sb_forget_attributes(struct sb_node *node)
+{
+    pthread_mutex_lock(&node->mutex);
+    sb_forget_held(node);
+    pthread_mutex_unlock(&node->mutex);
 }
 
 /* It was made here: does nobody else know it so far? */
@@ -79,7 +85,9 @@ static bool find_attributes(struct sb_node *node, uint64_t epoch, bool with_page
         }
         return true;
     }
-    if (is_held && sb_take_ahead(node, epoch, &node->attributes)) {
+    /* What was asked ahead may be older than what was done since under the same hold. */
+    const bool is_first = node->attributes_epoch != epoch && node->forgotten_epoch != epoch;
+    if (is_held && is_first && sb_take_ahead(node, epoch, &node->attributes)) {
         node->pages_unsure = false;
         node->attributes_epoch = epoch;
         return true;

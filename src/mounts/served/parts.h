@@ -67,6 +67,7 @@ struct sb_node {
 
     pthread_mutex_t mutex;     /* what follows, under SHARED */
     uint64_t attributes_epoch; /* 0: not valid */
+    uint64_t forgotten_epoch;  /* of the hold under which they last came to be not true */
     bool pages_unsure;         /* their number in the attributes */
     /* It was made here, in that directory while it was held as this: until that hold ends nobody
      * else knows it, and what is known of it is true, held or not. A reference, or NULL. */
@@ -225,6 +226,7 @@ void sb_set_attributes(struct sb_node *node, const struct wire_attributes *attri
 
 /* The caller holds it EXCLUSIVE, and something was changed: what is known of it is not true. */
 void sb_forget_attributes(struct sb_node *node);
+void sb_forget_held(struct sb_node *node); /* with the mutex */
 
 /* With the mutex, or nobody else has @node: it is like any other. */
 void sb_grown_up(struct sb_node *node);
