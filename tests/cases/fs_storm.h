@@ -43,6 +43,9 @@
 #define STORM_CELL 48       /* bytes of each worker in the file of cells */
 #define STORM_MESS 6        /* names in the folder where everybody does anything */
 
+/* Operations of each worker that are shown when something is wrong. */
+#define STORM_HISTORY 32
+
 /* In place of a result: the call has had no effect. */
 #define STORM_NOT_DONE INT64_MIN
 
@@ -149,7 +152,12 @@ struct storm_worker {
     _Atomic uint64_t progress; /* moves all the time */
     struct storm_operation operation;
     int64_t result;
-    uint64_t number; /* of the last operation that is over */
+    struct {
+        struct storm_operation operation;
+        int64_t result;
+        pid_t pid;
+    } history[STORM_HISTORY]; /* by number modulo that */
+    uint64_t number;          /* of the last operation that is over */
     uint64_t counts[STORM_KINDS];
     uint64_t lacked_space, in_doubt, in_doubt_done;
     uint64_t forks;
@@ -203,6 +211,9 @@ uint32_t storm_pick(struct storm_random *random, uint32_t below);
 void storm_pattern(unsigned worker, uint64_t number, uint64_t at, uint8_t *to, uint64_t size);
 
 const char *storm_kind_name(uint32_t kind);
+/* An operation and what came of it, for people. */
+void storm_describe(const struct storm_operation *operation, int64_t result, char *text,
+                    size_t size);
 
 /* Where things are. */
 #define STORM_PATH 256

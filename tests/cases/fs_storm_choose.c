@@ -328,6 +328,7 @@ static bool choose_link(struct choice *choice)
     } else if (type_of(choice->model, operation->node) == STORM_DIRECTORY) {
         operation->expected = -EPERM;
     }
+    operation->may_lack_space = true;
     return true;
 }
 

@@ -43,32 +43,49 @@ const char *storm_kind_name(uint32_t kind)
     return kind < STORM_KINDS ? kind_names[kind] : "nothing";
 }
 
+void storm_describe(const struct storm_operation *operation, int64_t result, char *text,
+                    size_t size)
+{
+    snprintf(
+        text,
+        size,
+        "%" PRIu64 " %s: %d/%d %d/%d, node %d there %d, file %d from %d%s, flags %x, value %o, "
+        "at %" PRIu64 " from %" PRIu64 " size %" PRIu64 ", expected %" PRId64 ", result %" PRId64,
+        operation->number,
+        storm_kind_name(operation->kind),
+        operation->directory,
+        operation->name,
+        operation->new_directory,
+        operation->new_name,
+        operation->node,
+        operation->replaced,
+        operation->file,
+        operation->from,
+        operation->by_name ? " by name" : "",
+        operation->flags,
+        operation->value,
+        operation->offset,
+        operation->from_offset,
+        operation->size,
+        operation->expected,
+        result);
+}
+
 void storm_fail(struct storm_actor *actor, const char *format, ...)
 {
     struct storm_worker *worker = actor->worker;
-    const struct storm_operation *operation = &worker->operation;
-    int length = snprintf(worker->failure,
-                          sizeof worker->failure,
-                          "%u, operation %" PRIu64 " (%s), directory %d name %d to %d %d, node %d, "
-                          "flags %x, offset %" PRIu64 " size %" PRIu64 ", result %" PRId64
-                          " expected %" PRId64 ": ",
-                          actor->index,
-                          operation->number,
-                          storm_kind_name(operation->kind),
-                          operation->directory,
-                          operation->name,
-                          operation->new_directory,
-                          operation->new_name,
-                          operation->node,
-                          operation->flags,
-                          operation->offset,
-                          operation->size,
-                          worker->result,
-                          operation->expected);
+    char what[400];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(worker->failure + length, sizeof worker->failure - (size_t)length, format, arguments);
+    vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
+    storm_describe(&worker->operation, worker->result, worker->failure, 512);
+    const size_t length = strlen(worker->failure);
+    snprintf(worker->failure + length,
+             sizeof worker->failure - length,
+             "\n#   worker %u: %s",
+             actor->index,
+             what);
     _exit(1);
 }
 

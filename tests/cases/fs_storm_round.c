@@ -81,7 +81,6 @@ struct log {
     uint8_t *bytes;
     size_t size;
     uint32_t next[STORM_WORKERS_MAX]; /* record of each that may come */
-    uint64_t in_part;
 };
 
 static void read_log(struct log *log)
@@ -109,48 +108,106 @@ static bool may_be_so_long(const struct log *log, size_t at, size_t length, size
                               (size > MESSAGE_BYTES || atomic_load(&log->actor->storm->is_tight)));
 }
 
-/* Is what is there the next that there must be, or may be, of that worker? */
+/* Is it the next record of that worker of those that were completed? They are in order. */
 static bool is_next_of(struct log *log, unsigned worker, size_t at, size_t length)
 {
     const struct storm_shared *shared = &log->actor->storm->worker[worker].shared;
+    const int64_t *lengths = shared->lengths[log->index];
     uint8_t *wanted = log->actor->buffer;
-    for (uint32_t i = log->next[worker]; i < shared->appended[log->index]; i++) {
-        const int64_t known = shared->lengths[log->index][i];
-        if (known == 0) {
+    uint32_t next = log->next[worker];
+    while (next < shared->appended[log->index] && lengths[next] <= 0) {
+        next++;
+    }
+    log->next[worker] = next;
+    if (next == shared->appended[log->index] || (int64_t)length != lengths[next]) {
+        return false;
+    }
+    storm_record(worker, log->index, next, wanted);
+    if (memcmp(log->bytes + at, wanted, length) != 0) {
+        return false;
+    }
+    log->next[worker]++;
+    return true;
+}
+
+/* Is it one of that worker's records that are in doubt, and there for the first time? */
+static bool is_in_doubt_of(struct log *log, unsigned worker, size_t at, size_t length)
+{
+    struct storm_shared *shared = &log->actor->storm->worker[worker].shared;
+    int64_t *lengths = shared->lengths[log->index];
+    uint8_t *wanted = log->actor->buffer;
+    for (uint32_t i = 0; i < shared->appended[log->index]; i++) {
+        if (lengths[i] != STORM_NOT_DONE) {
             continue;
         }
         const uint32_t size = storm_record(worker, log->index, i, wanted);
-        const bool fits = known == STORM_NOT_DONE ? may_be_so_long(log, at, length, size)
-                                                  : length == (size_t)known;
-        if (fits && memcmp(log->bytes + at, wanted, length) == 0) {
-            log->in_part += length < size;
-            log->next[worker] = i + 1;
+        if (may_be_so_long(log, at, length, size) && memcmp(log->bytes + at, wanted, length) == 0) {
+            lengths[i] = 0; /* not a second time */
             return true;
-        }
-        if (known != STORM_NOT_DONE) {
-            return false; /* this one comes first */
         }
     }
     return false;
+}
+
+/* What was completed first: a short piece of what was in doubt may look like it. */
+static bool is_record(struct log *log, size_t at, size_t length)
+{
+    const unsigned workers = log->actor->storm->workers;
+    for (unsigned i = 0; i < workers; i++) {
+        if (is_next_of(log, i, at, length)) {
+            return true;
+        }
+    }
+    for (unsigned i = 0; i < workers; i++) {
+        if (is_in_doubt_of(log, i, at, length)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whose is it, if anybody's? For people. */
+static void describe_record(struct log *log, size_t at, size_t length, char *text, size_t size)
+{
+    const struct storm *storm = log->actor->storm;
+    uint8_t *wanted = log->actor->buffer;
+    snprintf(text, size, "nobody's");
+    for (unsigned i = 0; i < storm->workers; i++) {
+        const struct storm_shared *shared = &storm->worker[i].shared;
+        for (uint32_t j = 0; j < shared->appended[log->index]; j++) {
+            const uint32_t whole = storm_record(i, log->index, j, wanted);
+            const size_t common = length < whole ? length : whole;
+            if (memcmp(log->bytes + at, wanted, common) == 0) {
+                snprintf(text,
+                         size,
+                         "worker %u's record %u of %u bytes (result %" PRId64
+                         "), record %u is next",
+                         i,
+                         j,
+                         whole,
+                         shared->lengths[log->index][j],
+                         log->next[i]);
+            }
+        }
+    }
 }
 
 static void check_log(struct log *log)
 {
     struct storm *storm = log->actor->storm;
     for (size_t at = 0, end; at < log->size; at = end) {
-        unsigned worker = 0;
         for (end = at + 1; end < log->size && log->bytes[end] != STORM_RECORD_MARK; end++) {
         }
-        while (worker < storm->workers && !is_next_of(log, worker, at, end - at)) {
-            worker++;
-        }
-        if (worker == storm->workers) {
+        if (!is_record(log, at, end - at)) {
+            char text[256];
+            describe_record(log, at, end - at, text, sizeof text);
             storm_fail(log->actor,
-                       "log %u: what is from %zu to %zu of %zu is no record that there should be",
+                       "log %u: what is from %zu to %zu of %zu should not be there: %s",
                        log->index,
                        at,
                        end,
-                       log->size);
+                       log->size,
+                       text);
         }
     }
     for (unsigned i = 0; i < storm->workers; i++) {

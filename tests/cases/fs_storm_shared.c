@@ -35,7 +35,7 @@ uint32_t storm_record(unsigned worker, unsigned log, uint32_t number, uint8_t *t
     const uint32_t kind = storm_pick(&random, 100);
     const uint32_t size = kind == 0   ? 65000 + storm_pick(&random, 30000)
                           : kind <= 6 ? 300 + storm_pick(&random, 9000)
-                                      : 1 + storm_pick(&random, 300);
+                                      : 16 + storm_pick(&random, 300);
     if (to != NULL) {
         storm_pattern(worker, RECORD_NUMBERS + (uint64_t)log * STORM_RECORDS + number, 0, to, size);
         to[0] = STORM_RECORD_MARK; /* no other byte is like it */

@@ -98,13 +98,28 @@ static void show_workers(void)
     }
 }
 
+static void show_history(const struct storm_worker *worker)
+{
+    char text[512];
+    for (uint64_t i = worker->number + 1; i <= worker->number + STORM_HISTORY; i++) {
+        storm_describe(&worker->history[i % STORM_HISTORY].operation,
+                       worker->history[i % STORM_HISTORY].result,
+                       text,
+                       sizeof text);
+        print_message("#   by %d: %s\n", (int)worker->history[i % STORM_HISTORY].pid, text);
+    }
+}
+
 static void kill_worker(unsigned index);
 
 _Noreturn static void give_up(void)
 {
     for (unsigned i = 0; i <= storm->workers; i++) {
         if (storm->worker[i].failure[0] != '\0') {
-            print_message("# worker %s\n", storm->worker[i].failure);
+            if (i < storm->workers) {
+                show_history(&storm->worker[i]);
+            }
+            print_message("#   %s\n", storm->worker[i].failure);
         }
     }
     print_message("# --kind %s --seed %" PRIu64 ", round %u%s, the server is %d\n",
@@ -178,6 +193,9 @@ static void check_alive(void)
             workers[i] = 0;
             give_up();
         }
+        if (storm->worker[i].failure[0] != '\0') {
+            give_up();
+        }
     }
     if (waitpid(server, NULL, WNOHANG) == server) {
         print_message("# the server ended\n");
@@ -223,10 +241,15 @@ static void start_server(void)
     snprintf(path, sizeof path, "%s/log", folder);
     if (strcmp(options.kind, "dir") == 0) {
         snprintf(storm->host, sizeof storm->host, "%s/data", folder);
-        snprintf(mount, sizeof mount, "dir:%s:/,size=24M,inodes=400", storm->host);
-    } else {
-        snprintf(mount, sizeof mount, "ram:/,size=24M,inodes=400");
     }
+    /* Enough for all, in a round without ballast. */
+    snprintf(mount,
+             sizeof mount,
+             "%s%s:/,size=%uK,inodes=%u",
+             storm->host[0] == '\0' ? "ram" : "dir:",
+             storm->host,
+             storm->workers * 1600 + 10000,
+             storm->workers * STORM_NODES * STORM_NAMES + 100);
     int out[2];
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     server = start_process();

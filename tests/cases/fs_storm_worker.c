@@ -24,6 +24,9 @@ void storm_follow(struct storm_actor *actor)
     } else {
         storm_apply_shared(&worker->shared, operation, worker->result);
     }
+    worker->history[operation->number % STORM_HISTORY].operation = *operation;
+    worker->history[operation->number % STORM_HISTORY].result = worker->result;
+    worker->history[operation->number % STORM_HISTORY].pid = getpid();
     worker->number = operation->number;
 }
 

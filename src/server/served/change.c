@@ -94,8 +94,7 @@ static bool has_room(const struct work *work, uint64_t size)
 {
     struct store_usage usage;
     store_get_usage(work->store, &usage);
-    const uint64_t pages = work->call.from_reserved ? work->client->holder.pages : usage.free_pages;
-    return pages >= size / STORE_PAGE_SIZE + 2 || !served_can_reclaim(work);
+    return usage.free_pages >= size / STORE_PAGE_SIZE + 2 || !served_can_reclaim(work);
 }
 
 /* Write what is left of the data at @offset. Return: how much has been written in all tries; -ENOSPC
