@@ -1,6 +1,7 @@
 #include "lib/fs_world.h"
 
 #include "lib/test.h"
+#include "mounts/served/served.h"
 
 #include <errno.h>
 #include <ftw.h>
@@ -25,6 +26,11 @@ enum fs_world_kind fs_world_kind(void)
     }
     assert_true(strcmp(kind, "ram") == 0 || strcmp(kind, "dir") == 0);
     return strcmp(kind, "ram") == 0 ? FS_WORLD_RAM : FS_WORLD_DIR;
+}
+
+bool fs_world_sends_always(void)
+{
+    return getenv("HF_TEST_SENDS_ALWAYS") != NULL;
 }
 
 void fs_world_init(struct fs_world *world)
@@ -58,6 +64,9 @@ void fs_world_init_in(struct fs_world *world, const char *parent)
         .kind = fs_world_kind(),
         .small_caches = getenv("HF_TEST_SMALL_CACHES") != NULL,
     };
+    if (fs_world_sends_always()) {
+        served_set_sending(SERVED_SENDS_ALWAYS);
+    }
     test_server_init(&world->server);
     assert_int_equal(folder_make_in(parent, world->folder), 0);
     snprintf(world->root, sizeof world->root, "%s/r", world->folder);

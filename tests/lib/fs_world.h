@@ -64,6 +64,10 @@ static inline bool fs_world_is_served(void)
     return fs_world_kind() != FS_WORLD_DIRECT;
 }
 
+/* With HF_TEST_SENDS_ALWAYS in the environment, what reads or writes on a served mount is always sent
+ * to the server, as if each file were contended. */
+bool fs_world_sends_always(void);
+
 /* At the beginning of a test: on served mounts there is nothing to be tested, and @why. */
 #define FS_WORLD_DIRECT_ONLY(why)                                                                  \
     do {                                                                                           \

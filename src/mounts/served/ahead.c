@@ -101,6 +101,18 @@ bool sb_take_ahead(struct sb_node *node, uint64_t epoch, struct wire_attributes 
     return taken;
 }
 
+void sb_drop_ahead(struct sb_node *node)
+{
+    pthread_mutex_lock(&node->served->client->lock);
+    struct sb_ahead *ahead = find(node->served, node->number);
+    if (ahead != NULL && ahead->state == SB_AHEAD_THERE) {
+        ahead->state = SB_AHEAD_FREE;
+    } else if (ahead != NULL) {
+        ahead->number = 0; /* nobody's, when the answer comes */
+    }
+    pthread_mutex_unlock(&node->served->client->lock);
+}
+
 void sb_end_ahead(struct sb *served)
 {
     for (size_t i = 0; i < SB_AHEAD; i++) {

@@ -9,7 +9,9 @@
 #include "mounts/served/parts.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 
 /* So few operations under a hold are few; and so many such holds in a row are contention. */
 #define FEW_USES 2
@@ -80,8 +82,10 @@ bool sb_is_contended(struct backend *backend, intptr_t file, bool writes)
         chosen == SERVED_SENDS_CONTENDED
             ? atomic_load_explicit(&node->contention.is_contended, memory_order_relaxed)
             : chosen == SERVED_SENDS_ALWAYS;
-    if (!is_contended) {
-        return false;
+    if (!is_contended ||
+        (!writes &&
+         (atomic_load_explicit(&sb_file_of(file)->flags, memory_order_relaxed) & O_NOATIME) != 0)) {
+        return false; /* the server would move the time of access */
     }
     if (!sb_is_held(node)) {
         return true;
@@ -124,14 +128,26 @@ ssize_t sb_read_there(struct backend *backend, intptr_t file, void *buffer, size
                       off_t offset)
 {
     struct sb_node *node = sb_file_of(file)->node;
-    struct sb_bytes bytes = {.bytes = buffer, .room = size};
+    const struct sb *served = node->served;
+    /* Answers are taken where nothing may go wrong. */
+    uint8_t *copy = served->check_pointers || buffer == NULL ? malloc(size) : NULL;
+    struct sb_bytes bytes = {.bytes = copy != NULL ? copy : buffer, .room = size};
     const struct wire_operation operation = {
         .code = WIRE_OP_READ,
         .inode = node->number,
         .offset = (uint64_t)offset,
         .size = size,
     };
-    return (ssize_t)ask_there(node, &operation, sb_take_bytes, &bytes);
+    if (bytes.bytes == NULL || (copy == NULL && served->check_pointers)) {
+        return -ENOMEM;
+    }
+    ssize_t done = (ssize_t)ask_there(node, &operation, sb_take_bytes, &bytes);
+    if (done > 0 && copy != NULL) {
+        done = (ssize_t)sb_give(served, buffer, copy, (size_t)done);
+        done = done > 0 ? done : -EFAULT;
+    }
+    free(copy);
+    return done;
 }
 
 /* What APPEND says. */
@@ -167,20 +183,24 @@ ssize_t sb_write_there(struct backend *backend, intptr_t file, const void *buffe
 {
     struct sb_node *node = sb_file_of(file)->node;
     struct appended appended = {.most = size};
+    void *copy;
+    const void *data = sb_borrow(node->served, buffer, &size, &copy);
     const struct wire_operation operation = {
         .code = append ? WIRE_OP_APPEND : WIRE_OP_WRITE,
         .inode = node->number,
         .offset = (uint64_t)*offset,
         .now = sb_now(),
-        .data = buffer,
+        .data = data,
         .data_size = (uint32_t)size,
     };
-    if (!append) {
-        return (ssize_t)ask_there(node, &operation, take_count, &size);
+    int64_t done = -EFAULT;
+    if (size > 0 && !append) {
+        done = ask_there(node, &operation, take_count, &size);
+    } else if (size > 0) {
+        done = ask_there(node, &operation, take_appended, &appended);
+        *offset = done > 0 ? (off_t)(appended.end - (uint64_t)done) : *offset;
     }
-    const int64_t done = ask_there(node, &operation, take_appended, &appended);
-    if (done > 0) {
-        *offset = (off_t)(appended.end - (uint64_t)done);
-    }
+    free(copy);
+    sb_forget_attributes(node); /* as of somebody else's change */
     return (ssize_t)done;
 }

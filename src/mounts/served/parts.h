@@ -290,6 +290,10 @@ void sb_look_ahead(struct backend *backend, const ino_t *numbers, size_t count);
 /* What was asked of @node, if it is from @epoch. */
 bool sb_take_ahead(struct sb_node *node, uint64_t epoch, struct wire_attributes *out);
 
+/* What was asked ahead is not true any more, for this client has changed it; or may do so without
+ * anybody remembering. */
+void sb_drop_ahead(struct sb_node *node);
+
 /* No answer is due any more; or will come, in a child of a fork. */
 void sb_end_ahead(struct sb *served);
 void sb_forget_ahead(struct sb *served);

@@ -77,6 +77,7 @@ int sb_take_error(struct sb *served, uint64_t inode)
 
 static void free_node(struct sb_node *node)
 {
+    sb_drop_ahead(node);
     sb_grown_up(node);
     client_use_deinit(&node->served->store, &node->use);
     sb_drop_pages(node);
