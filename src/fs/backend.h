@@ -219,11 +219,14 @@ struct backend_ops {
      * it. Another process that gets it passes it to take(). */
     int (*give_file)(struct backend *backend, intptr_t file);
     int (*give_node)(struct backend *backend, intptr_t node);
+    /* What was given is parked under @ticket, and must not go before that: a node if @is_path, else a
+     * file. NULL where the descriptor sees to it. */
+    int (*lend)(struct backend *backend, intptr_t given, bool is_path, hf_id ticket);
     /* With @is_path the node that @fd stands for, for which the caller owes forget(); else the
-     * file, open for *access_mode, for which it owes close(). Takes over @fd on success. -EINVAL
-     * when it is not what it should be. */
-    int (*take)(struct backend *backend, int fd, bool is_path, intptr_t *taken, int *access_mode,
-                struct stat *attributes);
+     * file, open for *access_mode, for which it owes close(). It was parked under @ticket. Takes over
+     * @fd on success. -EINVAL when it is not what it should be. */
+    int (*take)(struct backend *backend, int fd, hf_id ticket, bool is_path, intptr_t *taken,
+                int *access_mode, struct stat *attributes);
 
     /* All nodes and files are given back. Frees the backend. */
     void (*destroy)(struct backend *backend);

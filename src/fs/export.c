@@ -44,7 +44,11 @@ static int park_node(struct export_head *head, const struct mount *mount, const 
     struct backend *backend = inode->backend;
     assert(inode_has_node(inode));
     const int fd = backend->ops->give_node(backend, inode->backend_node);
-    return park(head, mount, (hf_id){0, 0}, open_flags, fd);
+    int result = park(head, mount, (hf_id){0, 0}, open_flags, fd);
+    if (result == 0 && backend->ops->lend != NULL) {
+        result = backend->ops->lend(backend, inode->backend_node, true, head->ticket);
+    }
+    return result;
 }
 
 static int park_file(struct export_head *head, struct open_file *file)
@@ -59,7 +63,11 @@ static int park_file(struct export_head *head, struct open_file *file)
     }
     const int fd = backend->ops->give_file(backend, file->backend_file);
     const hf_id id = file->handle != NULL ? hf_sync_id(file->handle) : (hf_id){0, 0};
-    return park(head, file->mount, id, file->open_flags, fd);
+    result = park(head, file->mount, id, file->open_flags, fd);
+    if (result == 0 && backend->ops->lend != NULL) {
+        result = backend->ops->lend(backend, file->backend_file, false, head->ticket);
+    }
+    return result;
 }
 
 /* The caller is not told of the ticket. */
@@ -165,6 +173,7 @@ ssize_t fs_export_file(struct hf_fs *fs, int fd, void *buffer, size_t size)
     }
     int result = park_file(&head, file);
     if (result < 0) {
+        give_up(fs, &head);
         return result;
     }
     export_set_descriptor(buffer, 0, &descriptor);

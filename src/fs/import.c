@@ -81,8 +81,8 @@ static int open_inode(struct hf_fs *fs, hf_id id, const struct description *from
 }
 
 /* Make an open file of what was claimed. Takes over its descriptor, on failure too. */
-static int make_file(struct hf_fs *fs, const struct park_item *item, struct description *from,
-                     struct open_file **out)
+static int make_file(struct hf_fs *fs, hf_id ticket, const struct park_item *item,
+                     struct description *from, struct open_file **out)
 {
     struct backend *backend = from->backend;
     struct place place = {.mount = from->mount};
@@ -91,8 +91,8 @@ static int make_file(struct hf_fs *fs, const struct park_item *item, struct desc
     intptr_t taken;
     int access_mode;
 
-    int result =
-        backend->ops->take(backend, item->fd, from->is_path, &taken, &access_mode, &attributes);
+    int result = backend->ops->take(
+        backend, item->fd, ticket, from->is_path, &taken, &access_mode, &attributes);
     if (result < 0) {
         close(item->fd);
         return result;
@@ -136,7 +136,7 @@ static int claim(struct hf_fs *fs, hf_id ticket, uint32_t index, struct open_fil
     }
     *out = open_files_find(fs, item.id);
     if (*out == NULL) {
-        return make_file(fs, &item, &description, out);
+        return make_file(fs, ticket, &item, &description, out);
     }
     atomic_fetch_add_explicit(&(*out)->references, 1, memory_order_relaxed);
     close(item.fd);

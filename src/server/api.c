@@ -33,8 +33,8 @@ static void send_to_peer(void *context, struct sync_peer *sync, const struct wir
 
 static void close_table(struct hf_server *server)
 {
-    served_deinit(server);
     park_deinit(server);
+    served_deinit(server);
     keeper_deinit(&server->keeper, &server->table);
     sync_server_deinit(&server->table);
 }

@@ -24,6 +24,8 @@ struct ticket {
     struct parked **parked;
     uint32_t count;
     uint32_t room;
+    struct park_loan *loans;
+    uint32_t loan_count;
 };
 
 static const hf_id none = {0, 0};
@@ -115,6 +117,12 @@ static void parked_free(struct hf_server *server, struct parked *parked)
 
 static void ticket_free(struct hf_server *server, struct ticket *ticket)
 {
+    struct park_loan *loan;
+    while ((loan = ticket->loans) != NULL) {
+        ticket->loans = loan->next;
+        served_give_back(server, loan->store, loan->inode);
+        free(loan);
+    }
     for (uint32_t i = 0; i < ticket->count; i++) {
         parked_free(server, ticket->parked[i]);
     }
@@ -197,6 +205,39 @@ static enum wire_reason park(struct hf_server *server, int fd, const struct wire
         ticket_free(server, ticket);
     }
     return refused;
+}
+
+/* ---- loans ---- */
+
+int park_lend(struct hf_server *server, hf_id id, const struct park_loan *loan)
+{
+    struct ticket *ticket = ticket_find(server, id);
+    if (ticket == NULL) {
+        return -ESTALE;
+    }
+    if (ticket->loan_count >= ticket->count) {
+        return -EDQUOT;
+    }
+    struct park_loan *lent = malloc(sizeof(*lent));
+    if (lent == NULL) {
+        return -ENOMEM;
+    }
+    *lent = *loan;
+    lent->next = ticket->loans;
+    ticket->loans = lent;
+    ticket->loan_count++;
+    return 0;
+}
+
+bool park_is_lent(const struct hf_server *server, hf_id id, const struct park_loan *loan)
+{
+    const struct ticket *ticket = ticket_find(server, id);
+    const struct park_loan *lent = ticket == NULL ? NULL : ticket->loans;
+    while (lent != NULL && (lent->store != loan->store || lent->inode != loan->inode ||
+                            (loan->rights & ~lent->rights) != 0)) {
+        lent = lent->next;
+    }
+    return lent != NULL;
 }
 
 /* ---- messages ---- */

@@ -40,6 +40,22 @@ void park_deinit(struct hf_server *server);
 enum wire_reason park_input(struct hf_server *server, struct peer *peer,
                             const struct wire_message *message);
 
+/* A use of an inode of a store, by what is parked under a ticket. */
+struct park_loan {
+    struct park_loan *next;
+    uint32_t store;
+    uint64_t inode;
+    uint8_t rights;
+};
+
+/* Lend it, for which the caller holds it in the store; served_give_back() lets go of it when the ticket
+ * does. Return: 0; -ESTALE when nothing is parked under the ticket; -EDQUOT when all that is has been
+ * lent something; -ENOMEM. */
+int park_lend(struct hf_server *server, hf_id ticket, const struct park_loan *loan);
+
+/* Is that lent to the ticket, with all these rights? */
+bool park_is_lent(const struct hf_server *server, hf_id ticket, const struct park_loan *loan);
+
 /* Before closing what a client sent, which may be anything: a socket must not wait for its last
  * data to go out. */
 void park_spoil_linger(int fd);

@@ -68,6 +68,9 @@ void served_peer_leave(struct peer *peer);
 enum wire_reason served_input(struct hf_server *server, struct peer *peer,
                               const struct wire_message *message);
 
+/* An inode that was lent is not used by that any more. */
+void served_give_back(struct hf_server *server, uint32_t store, uint64_t inode);
+
 /* What the sync table says to the taker. */
 void served_granted(struct hf_server *server, const struct wire_message *message);
 

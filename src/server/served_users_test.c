@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -152,6 +153,81 @@ static void test_a_mode_is_for_those_who_come_later(void **state)
     assert_int_equal(ask(&owner, OP(WIRE_OP_UNUSE, .inode = file)), 0);
     raw_release_inode(&owner, stage.store, STORE_ROOT, grant, HF_SHARED);
     assert_int_equal(ask(&owner, use), EACCES);
+}
+
+/* ---- what is parked ---- */
+
+/* Something is parked by @client. Return: its ticket. */
+static hf_id park_something(struct raw_client *client)
+{
+    const int fd = memfd_create("something", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    const struct wire_message answer = raw_park(client, (hf_id){0, 0}, (hf_id){0, 0}, "", fd);
+    close(fd);
+    assert_int_equal(answer.reason, WIRE_REASON_NONE);
+    return answer.ticket;
+}
+
+static uint32_t move(struct raw_client *client, enum wire_operation_code code, uint64_t inode,
+                     uint8_t rights, hf_id ticket)
+{
+    return ask(client,
+               &(struct wire_operation){.code = code,
+                                        .inode = inode,
+                                        .rights = rights,
+                                        .ticket_space = ticket.space,
+                                        .ticket_object = ticket.object});
+}
+
+/* Who has the ticket may do with the file what was lent to it, and nothing else. */
+static void test_loans(void **state)
+{
+    ONLY_AS_ROOT();
+    const uint8_t both = WIRE_USE_READ | WIRE_USE_WRITE;
+    const uint64_t file = make(&owner, STORE_ROOT, "file", S_IFREG | 0600);
+    const uint64_t unused = make(&owner, STORE_ROOT, "unused", S_IFREG | 0600);
+    const hf_id ticket = park_something(&owner);
+    assert_int_equal(ask(&owner, OP(WIRE_OP_USE, .inode = file, .rights = WIRE_USE_READ)), 0);
+    assert_int_equal(move(&owner, WIRE_OP_LEND, file, WIRE_USE_READ, (hf_id){1, 2}), ESTALE);
+    assert_int_equal(move(&owner, WIRE_OP_LEND, unused, 0, ticket), EINVAL);
+    assert_int_equal(move(&owner, WIRE_OP_LEND, file, both, ticket), EACCES);
+    assert_int_equal(move(&owner, WIRE_OP_LEND, file, 4, ticket), EINVAL);
+    assert_int_equal(move(&other, WIRE_OP_BORROW, file, WIRE_USE_READ, ticket), ESTALE);
+    assert_int_equal(move(&owner, WIRE_OP_LEND, file, WIRE_USE_READ, ticket), 0);
+    assert_int_equal(move(&owner, WIRE_OP_LEND, file, WIRE_USE_READ, ticket), EDQUOT);
+
+    assert_int_equal(ask(&other, OP(WIRE_OP_READ, .inode = file, .size = 1)), EACCES);
+    assert_int_equal(move(&other, WIRE_OP_BORROW, file, both, ticket), ESTALE);
+    assert_int_equal(move(&other, WIRE_OP_BORROW, unused, 0, ticket), ESTALE);
+    assert_int_equal(move(&other, WIRE_OP_BORROW, file, 4, ticket), EINVAL);
+    assert_int_equal(move(&other, WIRE_OP_BORROW, file, WIRE_USE_READ, ticket), 0);
+    assert_int_equal(ask(&other, OP(WIRE_OP_READ, .inode = file, .size = 1)), 0);
+    assert_int_equal(raw_drop(&other, ticket), WIRE_REASON_NONE);
+    assert_int_equal(move(&owner, WIRE_OP_BORROW, file, WIRE_USE_READ, ticket), ESTALE);
+    assert_int_equal(ask(&other, OP(WIRE_OP_READ, .inode = file, .size = 1)), 0);
+}
+
+/* A file without a name lives while it is lent, though its client is gone; and not longer. */
+static void test_a_loan_keeps_the_file(void **state)
+{
+    ONLY_AS_ROOT();
+    const struct wire_attributes made = raw_attributes(raw_ask(&owner,
+                                                               stage.store,
+                                                               OP(WIRE_OP_MAKE_UNNAMED,
+                                                                  .inode = STORE_ROOT,
+                                                                  .mode = S_IFREG | 0600,
+                                                                  .now = served_now())));
+    const hf_id ticket = park_something(&owner);
+    assert_int_equal(move(&owner, WIRE_OP_LEND, made.number, WIRE_USE_READ, ticket), 0);
+    raw_close(&owner);
+    test_server_await_clients(&stage.test, 2);
+    assert_int_equal(attributes_of(made.number).links, 0);
+    assert_int_equal(move(&other, WIRE_OP_BORROW, made.number, WIRE_USE_READ, ticket), 0);
+    assert_int_equal(ask(&other, OP(WIRE_OP_UNUSE, .inode = made.number)), 0);
+    assert_int_equal(attributes_of(made.number).links, 0);
+    assert_int_equal(raw_drop(&other, ticket), WIRE_REASON_NONE);
+    assert_int_equal(ask(&root, OP(WIRE_OP_GET, .inode = made.number)), ESTALE);
+    served_stage_join_as(&stage, &owner, OWNER, GROUP);
 }
 
 static void test_directories(void **state)
@@ -326,6 +402,8 @@ int main(void)
         TEST(test_reading_and_writing),
         TEST(test_open_files_keep_their_rights),
         TEST(test_a_mode_is_for_those_who_come_later),
+        TEST(test_loans),
+        TEST(test_a_loan_keeps_the_file),
         TEST(test_directories),
         TEST(test_sticky),
         TEST(test_moving_a_directory),

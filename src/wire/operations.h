@@ -66,6 +66,7 @@ struct wire_operation {
     uint64_t pages;
     uint64_t inodes;
     uint64_t device;
+    uint64_t ticket_space, ticket_object;
     uint32_t mask;
     uint32_t mode;
     uint32_t owner;

@@ -222,8 +222,7 @@ void play_fork(struct player *player)
 
 void play_move(struct player *player)
 {
-    /* On a served mount somebody has to have it open all the time. */
-    const bool to_new_client = below(player, 2) == 0 || player->sequence->served;
+    const bool to_new_client = below(player, 2) == 0;
     calls(player, "export(), import()%s", to_new_client ? " by a new client" : "");
     sees(player, " moved");
     if (!is_ours(player)) {
@@ -244,7 +243,7 @@ void play_move(struct player *player)
     } else {
         player->client = client;
     }
-    if (!to_new_client || (player->world->small_caches && !player->sequence->served)) {
+    if (!to_new_client || player->world->small_caches) {
         from = hf_fs_detach(from); /* a client has but one, and small caches few descriptors */
     }
     hf_client_unref(before);

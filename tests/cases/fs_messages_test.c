@@ -3,19 +3,17 @@
  * one message pair, and a write costs one system call. On a served mount what changes something
  * sends that, and what only the server can tell is asked.
  */
-#include "lib/test.h"
+#include "cases/fs_messages.h"
+
 #include "lib/fs_world.h"
+#include "lib/test.h"
 
 #include <errno.h>
 #include <holdfast/mount.h>
 #include <limits.h>
 #include <linux/falloc.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
-#include <sys/syscall.h>
-#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,13 +35,6 @@ static uint64_t operations(const struct fs_world *world, uint64_t *answers)
     *answers = stats.answers_received;
     return stats.operations_sent;
 }
-
-struct cached {
-    hf_fs *fs;
-    int file; /* read and write */
-    int log;  /* append */
-    int directory;
-};
 
 static void again_stat(struct cached *cached)
 {
@@ -155,14 +146,14 @@ static void again_sync(struct cached *cached)
     CHECK_EQUAL(hf_fdatasync(cached->fs, cached->directory), 0);
 }
 
-static void again_set_xattr(struct cached *cached)
+void again_set_xattr(struct cached *cached)
 {
     CHECK_EQUAL(hf_setxattr(cached->fs, "a/b/file", "user.a", "value", 5, 0), 0);
     CHECK_EQUAL(hf_fsetxattr(cached->fs, cached->file, "user.b", "value", 5, 0), 0);
     CHECK_EQUAL(hf_removexattr(cached->fs, "a/b/file", "user.b"), 0);
 }
 
-static void again_get_xattr(struct cached *cached)
+void again_get_xattr(struct cached *cached)
 {
     char value[100];
     CHECK_EQUAL(hf_getxattr(cached->fs, "a/b/file", "user.a", value, sizeof value), 5);
@@ -208,7 +199,7 @@ static void again_attributes(struct cached *cached)
     CHECK_EQUAL(hf_chdir(fs, "../.."), 0);
 }
 
-static void cached_open(struct fs_world *world, struct cached *cached)
+void cached_open(struct fs_world *world, struct cached *cached)
 {
     cached->fs = world->fs;
     CHECK_EQUAL(hf_mkdir(world->fs, "a", 0755), 0);
@@ -324,7 +315,7 @@ static void test_a_first_use_costs_one_pair(void **state)
 
 #define WALKED 300
 
-static unsigned walk_in_order(hf_fs *fs)
+unsigned walk_in_order(hf_fs *fs)
 {
     unsigned seen = 0;
     char path[280];
@@ -379,7 +370,7 @@ static void act_look_here_and_there(struct fs_world *world, void *argument)
 }
 
 /* Files that nobody else has looked at yet. */
-static void make_tree(const struct fs_world *world, unsigned count)
+void make_tree(const struct fs_world *world, unsigned count)
 {
     char path[24];
     hf_fs *fs = fs_world_visit(world);
@@ -531,205 +522,6 @@ static void test_asking_for_the_working_directory_sends_nothing(void **state)
     fs_world_wait_for_both(pids);
     fs_world_deinit(&world);
 }
-
-/* ---- system calls ---- */
-
-#if defined(__x86_64__)
-
-#define TRACED_WRITES 100
-
-/* The system calls of one thread, between two calls of getppid(). */
-struct traced {
-    long total;
-    long writes;
-    long stats;
-};
-
-enum traced_operation {
-    TRACE_WRITE,
-    TRACE_APPEND,
-    TRACE_STAT,
-    TRACE_GET_XATTR,
-    TRACE_OPEN,
-    TRACE_MAKE_AND_REMOVE,
-    TRACE_WALK,
-};
-
-static void open_and_close(hf_fs *fs, const char *path, int flags)
-{
-    int fd = hf_open(fs, path, flags, 0644);
-    CHECK(fd >= 0);
-    CHECK_EQUAL(hf_close(fs, fd), 0);
-}
-
-static void make_and_remove(hf_fs *fs)
-{
-    open_and_close(fs, "a/b/new", O_CREAT | O_EXCL | O_WRONLY);
-    CHECK_EQUAL(hf_unlink(fs, "a/b/new"), 0);
-}
-
-static void act_traced(struct fs_world *world, void *argument)
-{
-    const enum traced_operation *operation = argument;
-    struct stat attributes;
-    struct cached cached;
-    cached_open(world, &cached);
-    CHECK_EQUAL(hf_write(world->fs, cached.file, "x", 1), 1);
-    CHECK_EQUAL(hf_write(world->fs, cached.log, "x", 1), 1);
-    again_set_xattr(&cached);
-    again_get_xattr(&cached);
-    CHECK_EQUAL(hf_stat(world->fs, "a/b/file", &attributes), 0);
-    open_and_close(world->fs, "a/b/file", O_RDONLY);
-    make_and_remove(world->fs);
-    make_tree(world, TRACED_WRITES + 1);
-    CHECK_EQUAL(hf_lstat(world->fs, "tree/f0", &attributes), 0);
-    CHECK_EQUAL(hf_lstat(world->fs, "tree/..", &attributes), 0);
-    CHECK_EQUAL(hf_stat(world->fs, "a/b/file", &attributes), 0); /* through the root again */
-    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0) {
-        _exit(77);
-    }
-    raise(SIGSTOP);
-    syscall(SYS_getppid);
-    for (int i = 0; i < TRACED_WRITES; i++) {
-        if (*operation == TRACE_WRITE) {
-            hf_write(world->fs, cached.file, "0123456789", 10);
-        } else if (*operation == TRACE_APPEND) {
-            hf_write(world->fs, cached.log, "0123456789", 10);
-        } else if (*operation == TRACE_GET_XATTR) {
-            again_get_xattr(&cached);
-        } else if (*operation == TRACE_OPEN) {
-            open_and_close(world->fs, "a/b/file", O_RDONLY);
-        } else if (*operation == TRACE_MAKE_AND_REMOVE) {
-            make_and_remove(world->fs);
-        } else if (*operation == TRACE_WALK) {
-            CHECK_EQUAL(walk_in_order(world->fs), TRACED_WRITES + 1);
-        } else {
-            hf_stat(world->fs, "a/b/file", &attributes);
-        }
-    }
-    syscall(SYS_getppid);
-    _exit(0);
-}
-
-static struct traced trace(pid_t pid)
-{
-    struct traced counted = {0};
-    struct user_regs_struct registers;
-    bool counting = false;
-    int status;
-
-    for (bool entry = true;; entry = !entry) {
-        assert_int_equal(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        if (WIFEXITED(status) || WIFSIGNALED(status)) {
-            fail_msg("the traced process ended too early");
-        }
-        if (!entry) {
-            continue;
-        }
-        assert_int_equal(ptrace(PTRACE_GETREGS, pid, NULL, &registers), 0);
-        if (registers.orig_rax == SYS_getppid) {
-            if (counting) {
-                return counted;
-            }
-            counting = true;
-        } else if (counting) {
-            counted.total++;
-            counted.writes += registers.orig_rax == SYS_pwrite64;
-            counted.stats += registers.orig_rax == SYS_newfstatat;
-        }
-    }
-}
-
-/* Return: false when this process may not trace. */
-static bool count_system_calls(enum traced_operation operation, struct traced *counted)
-{
-    struct fs_world world;
-    int status;
-
-    fs_world_init(&world);
-    pid_t pid = fs_world_start(&world, act_traced, &operation);
-    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
-    const bool may_trace = WIFSTOPPED(status);
-    if (may_trace) {
-        *counted = trace(pid);
-        kill(pid, SIGKILL);
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-    }
-    fs_world_deinit(&world);
-    return may_trace;
-}
-
-/* On a served mount: one send for what changes something, nothing for what is cached. To make and remove
- * a file takes up to one more, since handles are asked for ahead and given back; and new numbers for
- * inodes are asked for now and then. */
-static void check_served_calls(void)
-{
-    static const struct {
-        enum traced_operation operation;
-        long least;
-        long most;
-    } expected[] = {
-        {TRACE_WRITE, TRACED_WRITES, TRACED_WRITES},
-        {TRACE_APPEND, TRACED_WRITES, TRACED_WRITES},
-        {TRACE_STAT, 0, 0},
-        {TRACE_GET_XATTR, 0, 0},
-        {TRACE_OPEN, 0, 0},
-        {TRACE_MAKE_AND_REMOVE, 2 * TRACED_WRITES, 3 * TRACED_WRITES + 20},
-    };
-    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
-        struct traced counted = {0};
-        assert_true(count_system_calls(expected[i].operation, &counted));
-        assert_in_range(counted.total, expected[i].least, expected[i].most);
-    }
-}
-
-/* One pwrite for a write or an append, nothing for a stat or for looking at attributes; an open and
- * a close for those; one call more to make a file and one to remove it. A first look at a file of
- * a directory that was read is one fstatat, and a second nothing. */
-static void test_system_calls(void **state)
-{
-    struct traced counted = {0};
-
-    if (!test_is_plain() || !count_system_calls(TRACE_WRITE, &counted)) {
-        skip(); /* the sanitizers make system calls of their own */
-    }
-    if (fs_world_is_served()) {
-        check_served_calls();
-        return;
-    }
-    assert_int_equal(counted.writes, TRACED_WRITES);
-    assert_int_equal(counted.total, TRACED_WRITES);
-
-    assert_true(count_system_calls(TRACE_APPEND, &counted));
-    assert_int_equal(counted.writes, TRACED_WRITES);
-    assert_int_equal(counted.total, TRACED_WRITES);
-
-    assert_true(count_system_calls(TRACE_STAT, &counted));
-    assert_int_equal(counted.total, 0);
-
-    assert_true(count_system_calls(TRACE_GET_XATTR, &counted));
-    assert_int_equal(counted.total, 0);
-
-    assert_true(count_system_calls(TRACE_OPEN, &counted));
-    assert_int_equal(counted.total, 2 * TRACED_WRITES);
-
-    assert_true(count_system_calls(TRACE_MAKE_AND_REMOVE, &counted));
-    assert_int_equal(counted.total, 4 * TRACED_WRITES);
-
-    /* What takes messages waits for them in ways that cannot be foretold. */
-    assert_true(count_system_calls(TRACE_WALK, &counted));
-    assert_int_equal(counted.stats, TRACED_WRITES);
-}
-
-#else
-
-static void test_system_calls(void **state)
-{
-    skip(); /* the registers are read for one architecture only */
-}
-
-#endif
 
 int main(void)
 {

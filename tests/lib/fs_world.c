@@ -106,7 +106,7 @@ void fs_world_deinit(struct fs_world *world)
 hf_fs_config fs_world_config(const struct fs_world *world)
 {
     hf_fs_config config = HF_FS_CONFIG_INIT;
-    config.root = world->kind == FS_WORLD_DIRECT ? world->root : NULL;
+    config.root = fs_world_root(world);
     return config;
 }
 

@@ -83,8 +83,12 @@ void fs_world_init_in(struct fs_world *world, const char *parent);
 /* Fails the test if anything but files in the two directories is left. */
 void fs_world_deinit(struct fs_world *world);
 
-/* What a client of this world attaches with. */
+/* What a client of this world attaches with; and the root in that. */
 hf_fs_config fs_world_config(const struct fs_world *world);
+static inline const char *fs_world_root(const struct fs_world *world)
+{
+    return world->kind == FS_WORLD_DIRECT ? world->root : NULL;
+}
 
 /* As hf_fs_attach(), with caches as @world wants them. */
 int fs_world_attach_client(const struct fs_world *world, hf_client *client,

@@ -181,7 +181,7 @@ bool puppet_play(int argc, char **argv, int *status)
         return false;
     }
     alarm(PATIENCE_SECONDS);
-    config.root = argv[3];
+    config.root = argv[3][0] != '\0' ? argv[3] : NULL;
     answer.result = hf_client_connect(argv[2], NULL, &client);
     if (answer.result == 0) {
         answer.result = hf_fs_attach(client, &config, &fs);
@@ -219,7 +219,7 @@ void puppet_start(struct puppet *puppet, const char *address, const char *root, 
             dup2(sockets, OTHER);
             close(sockets);
         }
-        execl("/proc/self/exe", own_name, own_name, address, root, NULL);
+        execl("/proc/self/exe", own_name, own_name, address, root != NULL ? root : "", NULL);
         _exit(127);
     }
     close(ends[1]);

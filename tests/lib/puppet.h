@@ -68,6 +68,7 @@ bool puppet_play(int argc, char **argv, int *status);
 
 /* Start one, which has connected and attached when this returns. @other is the socket for
  * PUPPET_SEND and PUPPET_RECEIVE; -1: none. */
+/* NULL as @root: what the server has. */
 void puppet_start(struct puppet *puppet, const char *address, const char *root, int other);
 
 /* Tell it, and wait for what it answers: the result of the call. */

@@ -37,8 +37,8 @@ static bool can_be_open(mode_t mode)
     return S_ISREG(mode) || S_ISDIR(mode) || S_ISFIFO(mode) || S_ISCHR(mode) || S_ISBLK(mode);
 }
 
-int direct_take(struct backend *backend, int fd, bool is_path, intptr_t *taken, int *access_mode,
-                struct stat *attributes)
+int direct_take(struct backend *backend, int fd, hf_id ticket, bool is_path, intptr_t *taken,
+                int *access_mode, struct stat *attributes)
 {
     const int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fstat(fd, attributes) < 0) {

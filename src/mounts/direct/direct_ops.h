@@ -83,8 +83,8 @@ int direct_statfs(struct backend *backend, intptr_t node, struct statfs *out);
 /* direct_move.c */
 int direct_give_file(struct backend *backend, intptr_t file);
 int direct_give_node(struct backend *backend, intptr_t node);
-int direct_take(struct backend *backend, int fd, bool is_path, intptr_t *taken, int *access_mode,
-                struct stat *attributes);
+int direct_take(struct backend *backend, int fd, hf_id ticket, bool is_path, intptr_t *taken,
+                int *access_mode, struct stat *attributes);
 
 /* What a node is called where only a path will do. */
 struct direct_path {

@@ -380,11 +380,10 @@ struct stand_in {
     uint32_t store;
     int32_t access_mode; /* -1: a node */
     uint64_t inode;
-    uint64_t client; /* who has it open so: whoever takes it may do what that may */
-    int32_t flags;   /* O_NOATIME */
+    int32_t flags; /* O_NOATIME */
     int32_t zero;
 };
-#define STAND_IN_MAGIC UINT64_C(0x646e61747320666e)
+#define STAND_IN_MAGIC UINT64_C(0x646e61747320666f)
 
 static int give(struct sb *served, uint64_t inode, int access_mode, int flags)
 {
@@ -393,7 +392,6 @@ static int give(struct sb *served, uint64_t inode, int access_mode, int flags)
         .store = served->store.number,
         .access_mode = access_mode,
         .inode = inode,
-        .client = hf_client_number(served->client),
         .flags = flags,
     };
     const int fd = memfd_create("holdfast-inode", MFD_CLOEXEC);
@@ -429,16 +427,35 @@ int sb_give_node(struct backend *backend, intptr_t node)
     return give(sb_of(backend), sb_node_of(node)->number, -1, 0);
 }
 
-/* The server is asked: it lets this client do what the other one may, as long as that has it open. */
-static int take_file(struct sb_node *node, const struct stand_in *from, intptr_t *file)
+int sb_lend(struct backend *backend, intptr_t given, bool is_path, hf_id ticket)
+{
+    const struct sb_node *node = is_path ? sb_node_of(given) : sb_file_of(given)->node;
+    const struct wire_operation lend = {
+        .code = WIRE_OP_LEND,
+        .inode = node->number,
+        .rights = is_path ? 0 : rights_of(sb_file_of(given)->access_mode),
+        .ticket_space = ticket.space,
+        .ticket_object = ticket.object,
+    };
+    return (int)sb_ask(sb_of(backend), &lend);
+}
+
+/* For what it was lent for, whatever its permissions are by now. */
+static int take_file(struct sb_node *node, const struct stand_in *from, hf_id ticket,
+                     intptr_t *file)
 {
     struct sb *served = node->served;
     const uint8_t rights = rights_of(from->access_mode);
-    const struct wire_operation use = {
-        .code = WIRE_OP_USE, .inode = node->number, .rights = rights, .other = from->client};
+    const struct wire_operation borrow = {
+        .code = WIRE_OP_BORROW,
+        .inode = node->number,
+        .rights = rights,
+        .ticket_space = ticket.space,
+        .ticket_object = ticket.object,
+    };
     /* What is told already must not be untold meanwhile. */
     const bool is_told = client_store_use_again(&served->store, &node->use);
-    int result = (int)sb_ask(served, &use);
+    int result = (int)sb_ask(served, &borrow);
     if (result == 0) {
         client_store_used(&served->store, &node->use, node->number, rights);
         result = new_file(node, from->access_mode | (from->flags & O_NOATIME), file);
@@ -450,8 +467,8 @@ static int take_file(struct sb_node *node, const struct stand_in *from, intptr_t
     return result;
 }
 
-int sb_take(struct backend *backend, int fd, bool is_path, intptr_t *taken, int *access_mode,
-            struct stat *attributes)
+int sb_take(struct backend *backend, int fd, hf_id ticket, bool is_path, intptr_t *taken,
+            int *access_mode, struct stat *attributes)
 {
     struct sb *served = sb_of(backend);
     struct sb_node *node;
@@ -468,7 +485,7 @@ int sb_take(struct backend *backend, int fd, bool is_path, intptr_t *taken, int 
     }
     result = sb_attributes(node, &known);
     if (result == 0 && !is_path) {
-        result = take_file(node, &from, taken);
+        result = take_file(node, &from, ticket, taken);
         *access_mode = from.access_mode;
     }
     if (result == 0 && !is_path) {

@@ -389,8 +389,9 @@ int sb_map(struct backend *backend, intptr_t file, void *address, size_t length,
 int sb_set_status(struct backend *backend, intptr_t file, int flags);
 int sb_give_file(struct backend *backend, intptr_t file);
 int sb_give_node(struct backend *backend, intptr_t node);
-int sb_take(struct backend *backend, int fd, bool is_path, intptr_t *taken, int *access_mode,
-            struct stat *attributes);
+int sb_lend(struct backend *backend, intptr_t given, bool is_path, hf_id ticket);
+int sb_take(struct backend *backend, int fd, hf_id ticket, bool is_path, intptr_t *taken,
+            int *access_mode, struct stat *attributes);
 
 /* data.c */
 ssize_t sb_read(struct backend *backend, intptr_t file, void *buffer, size_t size, off_t offset);

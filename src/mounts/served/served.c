@@ -368,6 +368,7 @@ static const struct backend_ops sb_ops = {
     .write_there = sb_write_there,
     .give_file = sb_give_file,
     .give_node = sb_give_node,
+    .lend = sb_lend,
     .take = sb_take,
     .destroy = sb_destroy,
 };

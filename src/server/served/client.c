@@ -1,6 +1,7 @@
 /*
  * What a peer is to stores: its uses, its credentials and those it states for others.
  */
+#include "server/park.h"
 #include "server/served/parts.h"
 
 #include <errno.h>
@@ -231,21 +232,17 @@ static void use_end(struct served_client *client, struct served_use *use)
     free(use);
 }
 
-int64_t served_use(struct work *work)
+static bool are_rights(uint8_t rights)
+{
+    return (rights & ~(WIRE_USE_READ | WIRE_USE_WRITE)) == 0;
+}
+
+/* It may: the operation's inode is used for the operation's rights. */
+static int64_t add_use(struct work *work)
 {
     const uint64_t number = work->op.inode;
     const uint8_t rights = work->op.rights;
-    if ((rights & ~(WIRE_USE_READ | WIRE_USE_WRITE)) != 0) {
-        return -EINVAL;
-    }
-    int64_t result = may_use(work, number, rights);
-    if (result == 0 && (work->client->of->flags & WIRE_STORE_READ_ONLY) != 0 &&
-        (rights & WIRE_USE_WRITE) != 0) {
-        result = -EROFS;
-    }
-    if (result != 0) {
-        return result;
-    }
+    int64_t result;
     struct served_use *use = served_use_find(work->client, number);
     if (use != NULL) {
         use->rights |= rights;
@@ -264,6 +261,20 @@ int64_t served_use(struct work *work)
     return 0;
 }
 
+int64_t served_use(struct work *work)
+{
+    const uint8_t rights = work->op.rights;
+    if (!are_rights(rights)) {
+        return -EINVAL;
+    }
+    int64_t result = may_use(work, work->op.inode, rights);
+    if (result == 0 && (work->client->of->flags & WIRE_STORE_READ_ONLY) != 0 &&
+        (rights & WIRE_USE_WRITE) != 0) {
+        result = -EROFS;
+    }
+    return result != 0 ? result : add_use(work);
+}
+
 int64_t served_unuse(struct work *work)
 {
     struct served_use *use = served_use_find(work->client, work->op.inode);
@@ -272,6 +283,59 @@ int64_t served_unuse(struct work *work)
     }
     use_end(work->client, use);
     return 0;
+}
+
+/* ---- moving to another client ---- */
+
+static struct park_loan loan_of(const struct work *work)
+{
+    return (struct park_loan){
+        .store = work->client->of->number, .inode = work->op.inode, .rights = work->op.rights};
+}
+
+static hf_id ticket_of(const struct work *work)
+{
+    return (hf_id){.space = work->op.ticket_space, .object = work->op.ticket_object};
+}
+
+int64_t served_lend(struct work *work)
+{
+    const struct wire_operation *op = &work->op;
+    const struct served_use *use = served_use_find(work->client, op->inode);
+    const struct park_loan loan = loan_of(work);
+    if (use == NULL || !are_rights(op->rights)) {
+        return -EINVAL;
+    }
+    if ((op->rights & ~use->rights) != 0) {
+        return -EACCES;
+    }
+    const struct store_ops *ops = served_permitted(work)->ops;
+    int result = ops->hold(work->store, op->inode);
+    if (result == 0) {
+        result = park_lend(work->server, ticket_of(work), &loan);
+        if (result != 0) {
+            ops->release(work->store, op->inode);
+        }
+    }
+    if (result == 0) {
+        served_forget_made(work, op->inode);
+    }
+    return result;
+}
+
+int64_t served_borrow(struct work *work)
+{
+    const struct park_loan loan = loan_of(work);
+    if (!are_rights(work->op.rights)) {
+        return -EINVAL;
+    }
+    return park_is_lent(work->server, ticket_of(work), &loan) ? add_use(work) : -ESTALE;
+}
+
+void served_give_back(struct hf_server *server, uint32_t store, uint64_t inode)
+{
+    struct store *of = server->served.stores[store - WIRE_STORE_FIRST]->store;
+    of->ops->release(of, inode);
 }
 
 int64_t served_make_unnamed(struct work *work)

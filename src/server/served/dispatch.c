@@ -32,6 +32,8 @@ static const struct shape shapes[] = {
     [WIRE_OP_LIST_XATTRS] = {.run = served_list_xattrs, .needs_answer = true},
     [WIRE_OP_USE] = {.run = served_use},
     [WIRE_OP_UNUSE] = {.run = served_unuse},
+    [WIRE_OP_LEND] = {.run = served_lend, .needs_answer = true},
+    [WIRE_OP_BORROW] = {.run = served_borrow, .needs_answer = true},
     [WIRE_OP_TOUCH] = {.run = served_touch},
     [WIRE_OP_SYNC] = {.run = served_sync},
     [WIRE_OP_RESERVE] = {.run = served_reserve, .needs_answer = true},

@@ -180,6 +180,8 @@ int64_t served_rename(struct work *work);
 
 int64_t served_use(struct work *work);
 int64_t served_unuse(struct work *work);
+int64_t served_lend(struct work *work);
+int64_t served_borrow(struct work *work);
 int64_t served_state_credentials(struct work *work);
 
 int64_t served_usage(struct work *work);
