@@ -194,7 +194,7 @@ static void test_no_space_exactly(void **state)
     assert_int_equal(raw_ask(&one, stage.store, write_pages(first, 5, 1)).error, ENOSPC);
 }
 
-/* A write of which a part fits waits for the rest, and then is as long as there is space. */
+/* A write of which only a part fits waits, and then is as long as there is space. */
 static void test_a_long_write(void **state)
 {
     served_reserve_for(&stage, &two, 60, 0, false);
@@ -373,6 +373,25 @@ static void test_a_copy_waits_for_space(void **state)
     assert_int_equal(raw_count(raw_expect_answer(&one, seq)), 8 * STORE_PAGE_SIZE);
 }
 
+/* While it waits nothing of it is there: who is killed then leaves no half of it. */
+static void test_nothing_is_written_before_all_of_it_fits(void **state)
+{
+    struct raw_client third;
+    raw_join(&third, stage.test.address, "third");
+    served_reserve_for(&stage, &two, 60, 0, false);
+    begin(&one, write_pages(first, 0, 10));
+    expect_reclaim(&two);
+    assert_int_equal(
+        raw_attributes(raw_ask(&third, stage.store, OP(WIRE_OP_GET, .inode = first))).size, 0);
+    raw_close(&one);
+    test_server_await_clients(&stage.test, 2);
+    give_back(&two, 60, 0);
+    assert_int_equal(
+        raw_attributes(raw_ask(&third, stage.store, OP(WIRE_OP_GET, .inode = first))).size, 0);
+    raw_close(&third);
+    raw_join(&one, stage.test.address, "one");
+}
+
 /* ---- who does not answer ---- */
 
 static void test_gone_instead_of_an_answer(void **state)
@@ -461,6 +480,7 @@ int main(void)
         TEST(test_given_back_to_who_waits),
         TEST(test_another_got_it_meanwhile),
         TEST(test_a_copy_waits_for_space),
+        TEST(test_nothing_is_written_before_all_of_it_fits),
         TEST(test_gone_instead_of_an_answer),
         cmocka_unit_test_setup_teardown(test_no_answer, set_up_impatient, tear_down),
         TEST(test_gone_while_it_waits),

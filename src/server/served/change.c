@@ -88,33 +88,25 @@ int64_t served_set(struct work *work)
 
 /* ---- data ---- */
 
-/* Is there space for so much data wherever it goes? If not, and others have some that they do not
- * need, what cannot be done in parts has to wait before it begins. */
-static bool has_room(const struct work *work, uint64_t size)
+/* Is there space for so much data, whatever is there already? If not, and clients have some that they do not
+ * need, it waits before it begins: a client that is killed meanwhile leaves no half of it. */
+static bool has_room(const struct work *work, uint64_t offset, uint64_t size)
 {
+    const uint64_t in_first = offset % STORE_PAGE_SIZE;
     struct store_usage usage;
     store_get_usage(work->store, &usage);
-    return usage.free_pages >= size / STORE_PAGE_SIZE + 2 || !served_can_reclaim(work);
+    return usage.free_pages >= (in_first + size + STORE_PAGE_SIZE - 1) / STORE_PAGE_SIZE ||
+           !served_can_reclaim(work);
 }
 
-/* Write what is left of the data at @offset. Return: how much has been written in all tries; -ENOSPC
- * when it shall wait for space, with work->done set. */
-static int64_t write_rest(struct work *work, uint64_t offset)
+/* Return: how much was written, which is less than all only at the end of all space. */
+static int64_t write_at(struct work *work, uint64_t offset)
 {
     const struct wire_operation *op = &work->op;
-    const size_t size = op->data_size - (size_t)work->done;
-    if (work->is_taken && !has_room(work, op->data_size)) {
-        return -ENOSPC; /* the hold is not kept meanwhile, and it is to be one piece */
-    }
-    const int64_t result = served_permitted(work)->ops->write(
-        work->store, &work->call, op->inode, (int64_t)offset, op->data + work->done, size);
-    if (result < 0) {
-        const bool is_end = work->done > 0 && !served_can_reclaim(work);
-        return result == -ENOSPC && is_end ? (int64_t)work->done : result;
-    }
-    work->done += (uint64_t)result;
-    const bool waits = (size_t)result < size && !work->is_taken && served_can_reclaim(work);
-    return waits ? -ENOSPC : (int64_t)work->done;
+    return has_room(work, offset, op->data_size)
+               ? served_permitted(work)->ops->write(
+                     work->store, &work->call, op->inode, (int64_t)offset, op->data, op->data_size)
+               : -ENOSPC;
 }
 
 int64_t served_write(struct work *work)
@@ -122,7 +114,7 @@ int64_t served_write(struct work *work)
     const struct wire_operation *op = &work->op;
     int64_t result = served_may_data(work, op->inode, WIRE_USE_WRITE);
     if (result == 0) {
-        result = write_rest(work, op->offset + work->done);
+        result = write_at(work, op->offset);
     }
     if (result >= 0) {
         served_answer_count(work, (uint64_t)result);
@@ -141,11 +133,10 @@ int64_t served_append(struct work *work)
     if (result != 0) {
         return result;
     }
-    const uint64_t begin = attributes.size - work->done; /* it is held since the first try */
-    result = write_rest(work, attributes.size);
+    result = write_at(work, attributes.size);
     if (result >= 0) {
         const struct wire_appended record = {.count = (uint64_t)result,
-                                             .end = begin + (uint64_t)result};
+                                             .end = attributes.size + (uint64_t)result};
         work->answer_size = wire_put_appended(&record, work->answer);
     }
     return result;
@@ -177,7 +168,8 @@ int64_t served_copy(struct work *work)
     }
     if (result == 0 && from.size > op->offset) {
         const uint64_t there = from.size - op->offset;
-        result = has_room(work, there < op->size ? there : op->size) ? 0 : -ENOSPC;
+        const uint64_t size = there < op->size ? there : op->size;
+        result = has_room(work, op->other_offset, size) ? 0 : -ENOSPC;
     }
     if (result == 0) {
         result = served_permitted(work)->ops->copy(work->store,

@@ -56,7 +56,6 @@ struct served_waiting {
     struct list peer_link; /* the peer's */
     struct served_client *client;
     struct wire_message message;
-    uint64_t done;  /* bytes written */
     bool was_asked; /* a round of RECLAIMs has begun since it waits */
     uint8_t data[];
 };
@@ -74,7 +73,6 @@ struct work {
     uint32_t seq;      /* 0: no answer is wanted */
     bool is_last_try;  /* others were asked for space */
     bool cannot_wait;  /* there is no room to keep it in */
-    uint64_t done;     /* bytes written in earlier tries */
     bool is_permitted; /* the store was asked to do it */
     bool is_taken;     /* SERVED: the server has the hold */
     uint8_t flags;     /* of the ANSWER */

@@ -26,7 +26,6 @@ struct served_waiting *served_waiting_new(const struct work *work)
     *waiting = (struct served_waiting){
         .client = work->client,
         .message = *work->message,
-        .done = work->done,
         .was_asked = work->is_last_try,
     };
     memcpy(waiting->data, work->message->data, size);
@@ -52,7 +51,6 @@ void served_waiting_run(struct served_waiting *waiting, enum served_event event)
     struct work work = {
         .is_last_try = waiting->was_asked,
         .is_taken = event == SERVED_TAKEN,
-        .done = waiting->done,
     };
     enum wire_reason reason = WIRE_REASON_NONE;
     if (event == SERVED_DENIED) {
