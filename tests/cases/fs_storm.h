@@ -43,6 +43,9 @@
 #define STORM_CELL 48       /* bytes of each worker in the file of cells */
 #define STORM_MESS 6        /* names in the folder where everybody does anything */
 
+/* If the server is killed, a worker syncs after so many operations. */
+#define STORM_UNSYNCED 16
+
 /* Operations of each worker that are shown when something is wrong. */
 #define STORM_HISTORY 32
 
@@ -146,6 +149,17 @@ enum storm_step {
     STORM_ENDED,
 };
 
+/* What the last sync made sure of, and what was done since. */
+struct storm_synced {
+    uint32_t appended[STORM_LOGS];
+    uint32_t cell;
+    uint32_t count;
+    struct storm_operation operations[STORM_UNSYNCED];
+    int64_t results[STORM_UNSYNCED];
+    struct storm_model model;
+    uint8_t data[STORM_NODES][STORM_FILE_MAX];
+};
+
 /* All of a worker, in shared memory. */
 struct storm_worker {
     _Atomic int step;
@@ -160,17 +174,20 @@ struct storm_worker {
     uint64_t number;          /* of the last operation that is over */
     uint64_t counts[STORM_KINDS];
     uint64_t lacked_space, in_doubt, in_doubt_done;
+    uint64_t lost; /* when the server was killed */
     uint64_t forks;
     char failure[1024];
     struct storm_shared shared;
     struct storm_model model;
     uint8_t data[STORM_NODES][STORM_FILE_MAX];
+    struct storm_synced synced; /* if the server is killed */
 };
 
 struct storm {
     uint64_t seed;
     unsigned workers;
-    bool has_xattrs;
+    bool has_xattrs, has_allocation;
+    bool restarts;         /* it is the server that is killed */
     _Atomic bool is_tight; /* in this round there may be too little space */
     _Atomic bool is_over;  /* workers end by themselves */
     unsigned round;
@@ -295,6 +312,15 @@ void storm_free_space(struct storm_actor *actor, uint64_t *pages, uint64_t *inod
 void storm_remove_below(struct storm_actor *actor, const char *path);
 /* Nothing is left when everything is removed, and all of it can be had. */
 void storm_check_end(struct storm_actor *actor);
+
+/* ---- restart.c: the server is killed ---- */
+
+/* What was done so far is to stay. */
+void storm_sync(struct storm_actor *actor);
+/* An operation is over. */
+void storm_note_operation(struct storm_worker *worker);
+/* The server was started again: as storm_check_all(). */
+void storm_check_restarted(struct storm_actor *actor);
 
 /* ---- worker.c ---- */
 

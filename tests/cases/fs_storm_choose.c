@@ -218,7 +218,7 @@ static bool choose_truncate(struct choice *choice)
 static bool choose_allocate(struct choice *choice)
 {
     struct storm_operation *operation = choice->operation;
-    if (!pick_open(choice, &operation->file)) {
+    if (!choice->actor->storm->has_allocation || !pick_open(choice, &operation->file)) {
         return false;
     }
     operation->node = choice->model->files[operation->file].node;

@@ -76,6 +76,9 @@ void storm_fail(struct storm_actor *actor, const char *format, ...)
     struct storm_worker *worker = actor->worker;
     char what[400];
     va_list arguments;
+    if (actor->storm->restarts && actor->client != NULL && hf_client_error(actor->client) < 0) {
+        _exit(0); /* the server is gone, as it was to be */
+    }
     va_start(arguments, format);
     vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);

@@ -50,6 +50,17 @@ static void make_tokens(struct storm_actor *actor)
     }
 }
 
+/* Not all filesystems of hosts have these. */
+static void find_out_abilities(struct storm_actor *actor)
+{
+    struct storm *storm = actor->storm;
+    const int fd = hf_open(actor->fs, "/shared/cells", O_RDWR, 0);
+    check(actor, fd, "the cells");
+    storm->has_xattrs = hf_fsetxattr(actor->fs, fd, "user.storm", "", 0, 0) == 0;
+    storm->has_allocation = hf_fallocate(actor->fs, fd, 0, 0, 1) == 0;
+    check(actor, hf_close(actor->fs, fd), "the cells");
+}
+
 void storm_make_all(struct storm_actor *actor)
 {
     struct storm *storm = actor->storm;
@@ -71,6 +82,7 @@ void storm_make_all(struct storm_actor *actor)
     check(actor, hf_mkdir(actor->fs, "/shared/mess", 0755), "mess");
     make_directory(actor, "/shared/mess", 0);
     make_directory(actor, "/shared/mess", 1);
+    find_out_abilities(actor);
 }
 
 /* ---- logs ---- */
@@ -104,8 +116,10 @@ static void read_log(struct log *log)
 /* May a record that is in doubt have become so long, beginning at @at? */
 static bool may_be_so_long(const struct log *log, size_t at, size_t length, size_t size)
 {
-    return length == size || (length < size && (at + length) % PAGE_BYTES == 0 &&
-                              (size > MESSAGE_BYTES || atomic_load(&log->actor->storm->is_tight)));
+    const struct storm *storm = log->actor->storm;
+    return length == size ||
+           (length < size && (at + length) % PAGE_BYTES == 0 &&
+            (size > MESSAGE_BYTES || storm->restarts || atomic_load(&storm->is_tight)));
 }
 
 /* Is it the next record of that worker of those that were completed? They are in order. */

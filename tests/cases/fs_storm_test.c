@@ -10,7 +10,9 @@
  *   --seconds N      how long; 10
  *   --seed N         the same seed gives each worker the same operations; when it dies is chance
  *   --processes N    workers; 8
- *   --kind KIND      ram; dir: in a directory of the host
+ *   --kind KIND      ram; dir: in a directory of the host; restart: there too, and it is the server
+ *                    that is killed, and started again on the same directory
+ *   --folder PATH    where the directory of the host is; in memory
  *   --pause          when something is wrong, stop with everybody alive (kill -CONT goes on)
  *
  * For example --seconds 600 --seed 7. Every other round there is too little space.
@@ -40,6 +42,10 @@
 #define KILL_NS_LEAST 2000000
 #define KILL_NS_MOST 5000000
 
+/* Of a server that is killed. */
+#define LIFE_NS_LEAST 50000000
+#define LIFE_NS_MOST 400000000
+
 /* Whoever gets nothing done for so long hangs. */
 #define PATIENCE_NS UINT64_C(30000000000)
 
@@ -50,6 +56,7 @@ static struct {
     uint64_t seconds, seed;
     unsigned workers;
     const char *kind;
+    const char *folder;
     bool pauses;
 } options = {.seconds = 10, .seed = 1, .workers = 8, .kind = "ram"};
 
@@ -102,6 +109,9 @@ static void show_history(const struct storm_worker *worker)
 {
     char text[512];
     for (uint64_t i = worker->number + 1; i <= worker->number + STORM_HISTORY; i++) {
+        if (worker->history[i % STORM_HISTORY].operation.number == 0) {
+            continue;
+        }
         storm_describe(&worker->history[i % STORM_HISTORY].operation,
                        worker->history[i % STORM_HISTORY].result,
                        text,
@@ -239,7 +249,7 @@ static void start_server(void)
     char mount[192], path[128];
     snprintf(storm->address, sizeof storm->address, "unix:%s/socket", folder);
     snprintf(path, sizeof path, "%s/log", folder);
-    if (strcmp(options.kind, "dir") == 0) {
+    if (strcmp(options.kind, "ram") != 0) {
         snprintf(storm->host, sizeof storm->host, "%s/data", folder);
     }
     /* Enough for all, in a round without ballast. */
@@ -352,34 +362,77 @@ static void play_round(void)
     check_with(storm_check_all);
 }
 
+/* The server has gone: so do the workers. */
+static void expect_ends(void)
+{
+    const uint64_t deadline = now_ns() + PATIENCE_NS;
+    for (unsigned i = 0; i < storm->workers; i++) {
+        int status = 0;
+        while (waitpid(workers[i], &status, WNOHANG) == 0) {
+            if (now_ns() > deadline) {
+                print_message("# worker %u hangs without a server\n", i);
+                give_up();
+            }
+            let_pass(KILL_NS_LEAST);
+        }
+        workers[i] = 0;
+        if (status != 0) {
+            print_message("# worker %u's status is %d\n", i, status);
+            give_up();
+        }
+    }
+}
+
+static void play_restart(void)
+{
+    storm->round++;
+    check_with(storm_begin_round);
+    for (unsigned i = 0; i < storm->workers; i++) {
+        start_worker(i);
+    }
+    const uint64_t end = now_ns() + LIFE_NS_LEAST + storm_pick(&random_state, LIFE_NS_MOST);
+    while (now_ns() < end) {
+        let_pass(KILL_NS_LEAST);
+        check_alive();
+    }
+    kill(server, SIGKILL);
+    waitpid(server, NULL, 0);
+    kills++;
+    expect_ends();
+    start_server();
+    check_with(storm_check_restarted);
+}
+
 static void show_figures(double seconds)
 {
-    uint64_t counts[STORM_KINDS] = {0};
-    uint64_t all = 0, doubts = 0, done = 0, lacks = 0, forks = 0;
+    static struct storm_worker sum; /* it is large */
+    uint64_t all = 0;
     for (unsigned i = 0; i < storm->workers; i++) {
         const struct storm_worker *worker = &storm->worker[i];
         for (unsigned j = 0; j < STORM_KINDS; j++) {
-            counts[j] += worker->counts[j];
+            sum.counts[j] += worker->counts[j];
             all += worker->counts[j];
         }
-        doubts += worker->in_doubt;
-        done += worker->in_doubt_done;
-        lacks += worker->lacked_space;
-        forks += worker->forks;
+        sum.in_doubt += worker->in_doubt;
+        sum.in_doubt_done += worker->in_doubt_done;
+        sum.lacked_space += worker->lacked_space;
+        sum.forks += worker->forks;
+        sum.lost += worker->lost;
     }
     print_message("# %u rounds in %.1f s: %" PRIu64 " operations, %" PRIu64 " kills, %" PRIu64
                   " operations in doubt (%" PRIu64 " done), %" PRIu64 " times no space, %" PRIu64
-                  " forks\n",
+                  " forks, %" PRIu64 " operations lost with the server\n",
                   storm->round,
                   seconds,
                   all,
                   kills,
-                  doubts,
-                  done,
-                  lacks,
-                  forks);
+                  sum.in_doubt,
+                  sum.in_doubt_done,
+                  sum.lacked_space,
+                  sum.forks,
+                  sum.lost);
     for (unsigned j = 0; j < STORM_KINDS; j++) {
-        print_message("#   %-16s %" PRIu64 "\n", storm_kind_name(j), counts[j]);
+        print_message("#   %-16s %" PRIu64 "\n", storm_kind_name(j), sum.counts[j]);
     }
 }
 
@@ -388,13 +441,13 @@ static void show_figures(double seconds)
 static int set_up(void **state)
 {
     storm = mmap(NULL, sizeof *storm, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (storm == MAP_FAILED || getenv("HOLDFAST") == NULL || folder_make(folder) != 0 ||
-        prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+    if (storm == MAP_FAILED || getenv("HOLDFAST") == NULL ||
+        folder_make_in(options.folder, folder) != 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
         return -1;
     }
     storm->seed = options.seed;
     storm->workers = options.workers;
-    storm->has_xattrs = true;
+    storm->restarts = strcmp(options.kind, "restart") == 0;
     random_state = storm_random_of(options.seed, 0, 0);
     char path[128];
     snprintf(path, sizeof path, "%s/data", folder);
@@ -416,7 +469,11 @@ static void test_what_the_killed_completed_is_there(void **state)
     check_with(storm_make_all);
     check_with(storm_check_all);
     while (now_ns() - begin < options.seconds * 1000000000) {
-        play_round();
+        if (storm->restarts) {
+            play_restart();
+        } else {
+            play_round();
+        }
     }
     check_with(storm_check_end);
     show_figures((double)(now_ns() - begin) / 1e9);
@@ -432,10 +489,12 @@ static bool parse(int argc, char **argv)
         {"seed", required_argument, NULL, 's'},
         {"processes", required_argument, NULL, 'p'},
         {"kind", required_argument, NULL, 'k'},
+        {"folder", required_argument, NULL, 'f'},
         {"pause", no_argument, NULL, 'w'},
         {NULL, 0, NULL, 0},
     };
     int option;
+    options.folder = folder_fast_parent();
     while ((option = getopt_long(argc, argv, "", known, NULL)) >= 0) {
         if (option == 't') {
             options.seconds = strtoull(optarg, NULL, 10);
@@ -445,6 +504,8 @@ static bool parse(int argc, char **argv)
             options.workers = (unsigned)strtoul(optarg, NULL, 10);
         } else if (option == 'k') {
             options.kind = optarg;
+        } else if (option == 'f') {
+            options.folder = optarg;
         } else if (option == 'w') {
             options.pauses = true;
         } else {

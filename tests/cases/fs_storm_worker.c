@@ -66,6 +66,7 @@ static void do_one(struct storm_actor *actor)
     }
     atomic_store(&worker->step, STORM_ENDED);
     storm_follow(actor);
+    storm_note_operation(worker);
     worker->counts[operation.kind]++;
     atomic_store(&worker->step, STORM_FREE);
     atomic_fetch_add(&worker->progress, 1);
@@ -110,11 +111,18 @@ void storm_work(struct storm *storm, unsigned index)
     actor = (struct storm_actor){.storm = storm, .worker = &storm->worker[index], .index = index};
     storm_attach(&actor);
     storm_recover(&actor, false);
+    if (storm->restarts) {
+        storm_sync(&actor);
+    }
     while (!atomic_load(&storm->is_over)) {
         struct storm_random random =
             storm_random_of(storm->seed, index + STORM_WORKERS_MAX, actor.worker->number);
-        if (storm_pick(&random, 150) == 0) {
+        /* What a child told would not be in one order with what its parent does. */
+        if (storm_pick(&random, 150) == 0 && !storm->restarts) {
             let_child_go_on(&actor, &random);
+        }
+        if (storm->restarts && actor.worker->number % (STORM_UNSYNCED - 1) == 0) {
+            storm_sync(&actor);
         }
         do_one(&actor);
     }

@@ -141,8 +141,8 @@ static void begin_round(struct hf_server *server, struct served_store *of)
     }
     for (struct list *at = of->clients.next; at != &of->clients; at = at->next) {
         struct served_client *client = client_of(at);
-        if (client == keeper || !has_reserved(client) || client->peer->ended) {
-            continue;
+        if (client == keeper || !has_reserved(client)) {
+            continue; /* one that has ended answers by being parted with */
         }
         client->reclaim_until_ms = uv_now(server->loop) + milliseconds;
         of->reclaims++;
