@@ -154,7 +154,10 @@ void storm_own_path(unsigned worker, const struct storm_model *model, uint8_t di
                     uint8_t name, char path[STORM_PATH])
 {
     char rest[STORM_PATH];
-    snprintf(path, STORM_PATH, name == STORM_NONE ? "" : "/%c", 'a' + name);
+    path[0] = '\0';
+    if (name != STORM_NONE) {
+        snprintf(path, STORM_PATH, "/%c", 'a' + name);
+    }
     while (directory != 0) {
         const uint8_t parent = model->nodes[directory].parent;
         for (uint8_t i = 0; i < STORM_NAMES; i++) {

@@ -280,6 +280,9 @@ static int64_t list_mess(struct storm_actor *actor, const struct storm_operation
         if (entry.name[0] != '.' && (name >= STORM_MESS || entry.name[1] != '\0')) {
             storm_fail(actor, "there is a %s", entry.name);
         }
+        if (entry.name[0] != '.' && (seen & 1u << name) != 0) {
+            storm_fail(actor, "%s is there twice", entry.name);
+        }
         seen |= entry.name[0] == '.' ? 0 : 1u << name;
     }
     hf_close(actor->fs, fd);
