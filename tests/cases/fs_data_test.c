@@ -657,22 +657,19 @@ static void test_an_append_goes_to_the_end(void **state)
     fs_world_deinit(&world);
 }
 
-/* What is written ahead is paid for with space that was given ahead; what the server allocates, by
- * being asked, is no part of that. */
+/* What is written ahead is paid for with space given ahead; what the server is asked for is not. */
 static void act_allocate_and_write(struct fs_world *world, void *argument)
 {
     static const char chunk[1 << 17];
     const off_t allocated = 8 << 20;
     hf_fs *fs = world->fs;
-    struct stat attributes;
     int fd = make_digits(fs, "large");
     CHECK_EQUAL(hf_fallocate(fs, fd, 0, 0, allocated), 0);
     for (off_t at = allocated; at < 4 * allocated; at += (off_t)sizeof chunk) {
         CHECK_EQUAL(hf_pwrite(fs, fd, chunk, sizeof chunk, at), sizeof chunk);
     }
     CHECK_EQUAL(hf_fsync(fs, fd), 0);
-    CHECK_EQUAL(hf_fstat(fs, fd, &attributes), 0);
-    CHECK_EQUAL(attributes.st_size, 4 * allocated);
+    CHECK_EQUAL(hf_lseek(fs, fd, 0, SEEK_END), 4 * allocated);
     CHECK_EQUAL(hf_close(fs, fd), 0);
 }
 
