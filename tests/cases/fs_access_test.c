@@ -10,7 +10,6 @@
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -242,14 +241,12 @@ static void act_leave_whiteouts(struct fs_world *world, void *argument)
 }
 
 /* Whoever starts this, from here on it is somebody who may not do everything. */
-static void lose_privileges(const struct fs_world *world)
+static void lose_privileges(struct fs_world *world)
 {
     if (geteuid() == 0) {
         CHECK_EQUAL(chmod(world->folder, 0755), 0);
-        CHECK_EQUAL(chown(world->root, NOBODY, NOBODY), 0);
-        CHECK_EQUAL(setresgid(NOBODY, NOBODY, NOBODY), 0);
-        CHECK_EQUAL(setresuid(NOBODY, NOBODY, NOBODY), 0);
-        CHECK_EQUAL(prctl(PR_SET_DUMPABLE, 1), 0); /* /proc/self is its own again */
+        CHECK_EQUAL(hf_chown(world->fs, "/", NOBODY, NOBODY), 0);
+        fs_world_become_nobody(world);
     }
 }
 
@@ -259,8 +256,8 @@ static void act_go_up(struct fs_world *world, void *argument)
 {
     struct stat here;
     struct stat found;
-    hf_fs *fs = world->fs;
     lose_privileges(world);
+    hf_fs *fs = world->fs;
     CHECK_EQUAL(hf_mkdir(fs, "c", 0755), 0);
     CHECK_EQUAL(hf_mkdir(fs, "c/b", 0755), 0);
     CHECK_EQUAL(hf_mkdir(fs, "c/b/e", 0755), 0);
@@ -333,18 +330,24 @@ static void expect_no_search(hf_fs *fs)
 static void act_take_search_away(struct fs_world *world, void *argument)
 {
     struct list own_read_only = list_of(0, 0, 0);
-    hf_fs_config config = HF_FS_CONFIG_INIT;
-    hf_fs *const fs[2] = {world->fs, fs_world_attach(world, &config)};
+    const bool served = fs_world_is_served();
+    if (served) {
+        lose_privileges(world); /* it has no others than the user's, and no access lists */
+    }
+    hf_fs *const fs[2] = {world->fs, fs_world_visit(world)};
 
     own_read_only.entries[0].permissions = htole16(4);
-    const bool may_chown = keep_chown_only();
+    const bool may_chown = !served && keep_chown_only();
     for (int who = 0; who < 2; who++) {
         CHECK_EQUAL(hf_mkdir(fs[who], "d", 0700), 0);
         CHECK_EQUAL(hf_mknod(fs[who], "d/f", 0644, 0), 0);
         look_into(fs[!who]);
         look_into(fs[who]);
-        CHECK_EQUAL(hf_setxattr(fs[who], "d", ACCESS_LIST, &own_read_only, sizeof own_read_only, 0),
-                    0);
+        CHECK_EQUAL(
+            served
+                ? hf_chmod(fs[who], "d", 0400)
+                : hf_setxattr(fs[who], "d", ACCESS_LIST, &own_read_only, sizeof own_read_only, 0),
+            0);
         expect_no_search(fs[who]);
         expect_no_search(fs[!who]);
         CHECK_EQUAL(hf_chmod(fs[who], "d", 0700), 0);
@@ -366,9 +369,9 @@ static void act_take_search_away(struct fs_world *world, void *argument)
 /* A listing says what is there, and who may not search is not told what is not. */
 static void act_list_only(struct fs_world *world, void *argument)
 {
-    hf_fs *fs = world->fs;
     hf_dirent entry;
     lose_privileges(world);
+    hf_fs *fs = world->fs;
     CHECK_EQUAL(hf_mkdir(fs, "d", 0700), 0);
     CHECK_EQUAL(hf_mknod(fs, "d/f", 0644, 0), 0);
     CHECK_EQUAL(hf_chmod(fs, "d", 0400), 0);
@@ -416,21 +419,25 @@ static void act_fail_to_leave_whiteout(struct fs_world *world, void *argument)
 
 static void test_a_default_list_takes_the_place_of_the_umask(void **state)
 {
+    FS_WORLD_DIRECT_ONLY("there are no access lists");
     play(act_use_default_lists);
 }
 
 static void test_a_list_sets_the_mode_and_a_mode_the_list(void **state)
 {
+    FS_WORLD_DIRECT_ONLY("there are no access lists");
     play(act_use_access_lists);
 }
 
 static void test_whiteouts(void **state)
 {
+    FS_WORLD_DIRECT_ONLY("there are no whiteouts");
     play(act_leave_whiteouts);
 }
 
 static void test_times_after_a_whiteout_that_failed(void **state)
 {
+    FS_WORLD_DIRECT_ONLY("there are no whiteouts");
     play(act_fail_to_leave_whiteout);
 }
 

@@ -18,6 +18,7 @@ struct badinput {
     int theirs_to;
     int ours_directory; /* the root, for reading */
     int theirs_directory;
+    char *writable; /* a page; behind it are those that are not */
     int failures;
 };
 

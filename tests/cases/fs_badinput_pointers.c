@@ -240,7 +240,10 @@ static void try_one(struct badinput *bad, enum call call, const char *how, uintp
     void *p = (void *)address;
     CHECK_EQUAL(lseek(bad->theirs_directory, 0, SEEK_SET), 0);
     CHECK_EQUAL(hf_lseek(bad->fs, bad->ours_directory, 0, SEEK_SET), 0);
+    /* What can be written of it may have been. */
+    memset(bad->writable, 'a', PAGE);
     const long ours = call_ours(bad, call, p);
+    memset(bad->writable, 'a', PAGE);
     badinput_compare(bad, calls[call].name, how, ours, call_kernel(bad, call, p));
     badinput_compare(bad,
                      calls[call].name,
@@ -283,6 +286,7 @@ void badinput_try_pointers(struct badinput *bad, bool checked)
     CHECK_EQUAL(mprotect(pages + PAGE, PAGE, PROT_READ), 0);
     CHECK_EQUAL(mprotect(pages + 2 * PAGE, PAGE, PROT_NONE), 0);
     CHECK_EQUAL(munmap(pages + 3 * PAGE, PAGE), 0);
+    bad->writable = pages;
     for (enum call call = 0; call < CALL_COUNT; call++) {
         try_one(bad, call, "NULL", 0);
         if (checked || calls[call].finder == KERNEL) {

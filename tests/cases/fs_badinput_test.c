@@ -3,6 +3,7 @@
  * lost by it. Every call is made twice, here and in a directory of the host.
  */
 #include "cases/fs_badinput.h"
+#include "lib/fs_call.h"
 #include "lib/test.h"
 
 #include <dirent.h>
@@ -35,57 +36,101 @@ void badinput_compare(struct badinput *bad, const char *what, const char *how, l
 
 /* ---- two trees ---- */
 
-/* The host makes it; everybody begins there. */
-static void make_tree(const char *root)
+/* Made in the working directory; on a served mount by @fs. */
+static void make_tree(hf_fs *fs)
 {
-    CHECK_EQUAL(chdir(root), 0);
-    int fd = open("file", O_CREAT | O_WRONLY, 0644);
-    CHECK_EQUAL(write(fd, BADINPUT_CONTENT, strlen(BADINPUT_CONTENT)), strlen(BADINPUT_CONTENT));
-    close(fd);
-    CHECK_EQUAL(setxattr("file", "user.a", "value", 5, 0), 0);
-    close(open("other", O_CREAT | O_WRONLY, 0644));
-    CHECK_EQUAL(mkdir("dir", 0755), 0);
-    CHECK_EQUAL(mkdir("dir/sub", 0755), 0);
-    CHECK_EQUAL(symlink("file", "link"), 0);
-    CHECK_EQUAL(mkfifo("pipe", 0644), 0);
+    const long length = (long)strlen(BADINPUT_CONTENT);
+    const int flags = O_CREAT | O_WRONLY;
+    const int fd = (int)CALL(fs, hf_open(fs, "file", flags, 0644), open("file", flags, 0644));
+    CHECK_EQUAL(CALL(fs,
+                     hf_write(fs, fd, BADINPUT_CONTENT, (size_t)length),
+                     write(fd, BADINPUT_CONTENT, (size_t)length)),
+                length);
+    CHECK_EQUAL(CALL(fs, hf_close(fs, fd), close(fd)), 0);
+    CHECK_EQUAL(CALL(fs,
+                     hf_setxattr(fs, "file", "user.a", "value", 5, 0),
+                     setxattr("file", "user.a", "value", 5, 0)),
+                0);
+    CHECK_EQUAL(CALL(fs, hf_mknod(fs, "other", 0644, 0), mknod("other", 0644, 0)), 0);
+    CHECK_EQUAL(CALL(fs, hf_mkdir(fs, "dir", 0755), mkdir("dir", 0755)), 0);
+    CHECK_EQUAL(CALL(fs, hf_mkdir(fs, "dir/sub", 0755), mkdir("dir/sub", 0755)), 0);
+    CHECK_EQUAL(CALL(fs, hf_symlink(fs, "file", "link"), symlink("file", "link")), 0);
+    CHECK_EQUAL(CALL(fs, hf_mkfifo(fs, "pipe", 0644), mkfifo("pipe", 0644)), 0);
 }
 
-static int compare_names(const struct dirent **one, const struct dirent **other)
+#define NAMES_MAX 32
+
+struct names {
+    size_t count;
+    char names[NAMES_MAX][NAME_MAX + 1];
+};
+
+static void add_name(void *context, const char *name, uint64_t ino, unsigned char type)
 {
-    return strcmp((*one)->d_name, (*other)->d_name);
+    struct names *names = context;
+    CHECK(names->count < NAMES_MAX);
+    snprintf(names->names[names->count++], NAME_MAX + 1, "%s", name);
 }
 
-/* What is in a tree of the host, in words. */
-static void describe(const char *folder, FILE *out)
+static int compare_names(const void *one, const void *other)
 {
-    struct dirent **entries;
-    int count = scandir(folder, &entries, NULL, compare_names);
-    CHECK(count >= 0);
-    for (int i = 0; i < count; i++) {
+    return strcmp(one, other);
+}
+
+/* The names in a directory, in their order. */
+static void list(hf_fs *fs, const char *folder, struct names *names)
+{
+    const int flags = O_RDONLY | O_DIRECTORY;
+    const int fd = (int)CALL(fs, hf_open(fs, folder, flags, 0), open(folder, flags));
+    names->count = 0;
+    CHECK(fd >= 0);
+    CHECK_EQUAL(call_list(fs, fd, add_name, names), 0);
+    CHECK_EQUAL(CALL(fs, hf_close(fs, fd), close(fd)), 0);
+    qsort(names->names, names->count, sizeof names->names[0], compare_names);
+}
+
+static void describe_content(hf_fs *fs, const char *path, off_t length, FILE *out)
+{
+    char content[64] = "";
+    const int fd = (int)CALL(fs, hf_open(fs, path, O_RDONLY, 0), open(path, O_RDONLY));
+    const long size = CALL(
+        fs, hf_read(fs, fd, content, sizeof content - 1), read(fd, content, sizeof content - 1));
+    fprintf(out, " %lld %.*s", (long long)length, (int)size, content);
+    (void)CALL(fs, hf_close(fs, fd), close(fd));
+}
+
+/* What is in a tree, in words. */
+static void describe(hf_fs *fs, const char *folder, FILE *out)
+{
+    struct names names;
+    list(fs, folder, &names);
+    for (size_t i = 0; i < names.count; i++) {
         char path[PATH_MAX];
-        char content[64] = "";
+        char xattrs[64];
         struct stat st;
-        const char *name = entries[i]->d_name;
+        const char *name = names.names[i];
+        if (strcmp(folder, ".") == 0 && strcmp(name, "..") == 0) {
+            continue; /* the root's is itself */
+        }
         snprintf(path, sizeof path, "%s/%s", folder, name);
-        CHECK_EQUAL(lstat(path, &st), 0);
+        CHECK_EQUAL(CALL(fs, hf_lstat(fs, path, &st), lstat(path, &st)), 0);
         fprintf(out, "%s %o %u", path, st.st_mode, (unsigned)st.st_nlink);
         if (S_ISREG(st.st_mode)) {
-            int fd = open(path, O_RDONLY);
-            ssize_t size = read(fd, content, sizeof content - 1);
-            fprintf(out, " %lld %.*s", (long long)st.st_size, (int)size, content);
-            close(fd);
+            describe_content(fs, path, st.st_size, out);
         }
-        ssize_t size = llistxattr(path, content, sizeof content);
-        fprintf(out, " %zd\n", size);
+        fprintf(out,
+                " %ld\n",
+                CALL(fs,
+                     hf_llistxattr(fs, path, xattrs, sizeof xattrs),
+                     llistxattr(path, xattrs, sizeof xattrs)));
         if (S_ISDIR(st.st_mode) && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
-            describe(path, out);
+            describe(fs, path, out);
         }
-        free(entries[i]);
     }
-    free(entries);
 }
 
-static char *description(const char *root)
+/* Of the host's directory @root; on a served mount as another client sees it. */
+static char *description(hf_fs *fs, const char *root)
 {
     char *text = NULL;
     size_t size;
@@ -93,7 +138,7 @@ static char *description(const char *root)
     CHECK(out != NULL);
     const int before = open(".", O_PATH | O_DIRECTORY);
     CHECK_EQUAL(chdir(root), 0);
-    describe(".", out);
+    describe(fs, ".", out);
     CHECK_EQUAL(fchdir(before), 0);
     close(before);
     fclose(out);
@@ -113,18 +158,6 @@ static int count_entries(hf_fs *fs, const char *path)
         count++;
     }
     CHECK_EQUAL(hf_close(fs, fd), 0);
-    return count;
-}
-
-static int count_entries_of_host(const char *path)
-{
-    struct dirent **entries;
-    int count = scandir(path, &entries, NULL, NULL);
-    CHECK(count >= 0);
-    for (int i = 0; i < count; i++) {
-        free(entries[i]);
-    }
-    free(entries);
     return count;
 }
 
@@ -155,16 +188,19 @@ static void compare_trees(struct badinput *bad, struct fs_world *world)
     char buffer[64] = "", expected[64] = "";
     struct stat st, expected_st;
 
-    char *ours = description(world->root);
-    char *theirs = description(world->outside);
+    struct names entries;
+    hf_fs *other = fs_world_is_served() ? fs_world_visit(world) : NULL;
+    char *ours = description(other, world->root);
+    char *theirs = description(NULL, world->outside);
+    hf_fs_detach(other);
     if (strcmp(ours, theirs) != 0) {
         fprintf(stderr, "# here:\n%s# from the kernel:\n%s", ours, theirs);
         bad->failures++;
     }
     free(ours);
     free(theirs);
-    badinput_compare(
-        bad, "/", "entries", count_entries(fs, "/"), count_entries_of_host(world->outside));
+    list(NULL, world->outside, &entries);
+    badinput_compare(bad, "/", "entries", count_entries(fs, "/"), (long)entries.count);
     badinput_compare(bad,
                      "file",
                      "offset",
@@ -201,9 +237,14 @@ static void end(struct badinput *bad, struct fs_world *world)
 static void play(fs_world_act *act)
 {
     struct fs_world world;
-    fs_world_init(&world);
-    make_tree(world.root);
-    make_tree(world.outside);
+    /* A mount in memory is as tmpfs is. */
+    fs_world_init_in(&world, fs_world_kind() == FS_WORLD_RAM ? folder_fast_parent() : "/tmp");
+    hf_fs *fs = fs_world_is_served() ? fs_world_visit(&world) : NULL;
+    assert_int_equal(chdir(world.root), 0);
+    make_tree(fs);
+    hf_fs_detach(fs);
+    assert_int_equal(chdir(world.outside), 0);
+    make_tree(NULL);
     assert_int_equal(chdir("/"), 0);
     fs_world_play(&world, act, NULL);
     fs_world_deinit(&world);
@@ -231,14 +272,14 @@ static void act_give_bad_pointers(struct fs_world *world, void *argument)
 
 static void test_bad_pointers_that_the_host_sees(void **state)
 {
+    FS_WORLD_DIRECT_ONLY("no system call of the host has them");
     play(act_give_bad_pointers);
 }
 
 static void act_give_bad_pointers_to_be_checked(struct fs_world *world, void *argument)
 {
-    hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_fs_config config = fs_world_config(world);
     hf_fs *checking;
-    config.root = world->root;
     config.check_pointers = 1;
     checking = fs_world_attach(world, &config);
     try_pointers(world, checking, true);
@@ -266,9 +307,8 @@ static bool forbid_call(uint32_t number)
 
 static void act_check_what_cannot_be_checked(struct fs_world *world, void *argument)
 {
-    hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_fs_config config = fs_world_config(world);
     hf_fs *fs = NULL;
-    config.root = world->root;
     config.check_pointers = 1;
     if (!forbid_call(SYS_process_vm_writev)) {
         return; /* no seccomp here */
@@ -287,13 +327,10 @@ static void test_checking_is_refused_where_the_kernel_does_not_let_us(void **sta
 
 static void act_use_no_descriptors(struct fs_world *world, void *argument)
 {
-    hf_fs_config config = HF_FS_CONFIG_INIT;
-    hf_fs *other;
+    hf_fs *other = fs_world_visit(world);
     struct badinput bad;
     int foreign = -1;
 
-    config.root = world->root;
-    other = fs_world_attach(world, &config);
     begin(&bad, world, world->fs);
     while (foreign <= bad.ours_directory) {
         foreign = hf_open(other, "file", O_RDONLY, 0);
