@@ -56,7 +56,9 @@ expect 'a grant and its release take 3 messages' \
 for row in 'stat, cached, three deep' 'stat of a missing name, three deep' 'fstat' \
     'open+close, three deep' 'write of 64 bytes at a place' 'write of 64 bytes at the offset' \
     'append of 64 bytes' 'read of 4 KiB at a place' \
-    'readdir of 10,000 entries, cached, per entry'; do
+    'readdir of 10,000 entries, cached, per entry' 'served: stat, cached, three deep' \
+    'served: fstat' 'served: open+close, three deep' 'served: read of 4 KiB, cached' \
+    'served: 64 MiB read in 128 KiB, warm'; do
     expect "without messages: $row" row_is "$row" 'row["messages_per_op"] == 0'
 done
 expect 'a directory is read with a handful of messages, however many entries it has' \
@@ -67,6 +69,17 @@ expect 'a file met first on a walk takes at most a pair and its giving back' \
     row_is 'walk of a tree, cold, per file' '0 < row["messages_per_op"] < 4'
 expect 'appending processes take turns of many lines' \
     row_is 'two processes append 64 bytes to one file' 'row["messages_per_op"] < 1'
+# Besides, space is asked for once in a thousand pages.
+for row in 'served: write of 4 KiB at a place' 'served: write of 64 bytes at a place' \
+    'served: append of 64 bytes'; do
+    expect "one message: $row" row_is "$row" '1 <= row["messages_per_op"] < 1.01'
+done
+expect 'an append that is sent to the server takes a question and an answer' \
+    row_is 'served: 2 append, operations are sent' '2 <= row["messages_per_op"] < 2.1'
+expect 'a served file met first on a walk takes a few messages' \
+    row_is 'served: walk of a tree, cold, per file' '0 < row["messages_per_op"] < 5'
+expect 'and none later' \
+    row_is 'served: walk of a tree, warm, per file' 'row["messages_per_op"] < 0.1'
 
 expect 'one part can be run alone' ends_with 0 --quick sync/held
 expect 'an unknown group is refused' ends_with 2 --quick no-such-group
