@@ -291,7 +291,8 @@ uint64_t client_store_number_end(struct client_store *store, uint64_t number)
     return end;
 }
 
-/* Somebody needs what we do not. */
+/* Somebody needs what we do not. Whoever has read that sends the answer when all that came is handled:
+ * to send here could be to find the connection at its end, and to handle the same once more. */
 static void give_back(struct client_store *store)
 {
     const struct wire_operation operation = {
@@ -300,7 +301,6 @@ static void give_back(struct client_store *store)
     store->inodes = 0;
     store->returned = true;
     (void)queue(store, 0, 0, &operation); /* fails with the connection */
-    client_flush(store->client);
 }
 
 /* ---- uses ---- */
