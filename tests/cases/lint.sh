@@ -43,7 +43,7 @@ expect 'a unit test may include everything' \
     right src/sync/a_test.c '#include "client/b.h"\n#include <pthread.h>\n'
 expect 'the core has no sockets' \
     wrong src/sync/a.c '#include <sys/socket.h>\n' 'does no I/O'
-expect 'the core has no clock' wrong src/wire/a.c '#include <time.h>\n' 'does no I/O'
+expect 'the core has no clock' wrong src/sync/a.c '#include <time.h>\n' 'does no I/O'
 expect 'the client has no libuv' wrong src/client/a.c '#include <uv.h>\n' 'may use libuv'
 expect 'the server has' right src/server/a.c '#include <uv.h>\n'
 expect '700 lines are a file' right src/base/a.c "$(yes 'int x;\n' | head -700 | tr -d '\n')"

@@ -43,6 +43,7 @@ static int finish(struct making *making)
         }
         status->stx_uid = owner;
         status->stx_gid = making->group;
+        status->stx_mode &= (uint16_t) ~(S_ISUID | S_ISGID); /* or so it may be */
     }
     if (!S_ISLNK(status->stx_mode) && status->stx_mode != making->mode) {
         result = dir_set_mode(making->fd, making->mode);
