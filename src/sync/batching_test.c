@@ -145,6 +145,7 @@ static void test_lingering_is_bounded_by_quantum_and_waiters(void **state)
         world_settle(&world);
         thread_release(&a);
         assert_true(hold->lingering);
+        assert_int_equal(hold->waiting, waiting);
 
         const uint64_t begin_ns = world.now_ns;
         const uint64_t share_ns = QUANTUM_NS / waiting;

@@ -443,6 +443,7 @@ static void on_recall(struct sync_client *client, struct sync_hold *hold,
     }
     bool first = hold->recalled_to == HF_EXCLUSIVE;
     hold->recalled_to = message->mode;
+    atomic_store_explicit(&hold->waiting, message->waiting, memory_order_relaxed);
     if (first && worth_lingering(client, hold, now_ns)) {
         hold->lingering = true;
         hold->linger_until_ns = now_ns + turn_ns(client, message->waiting);

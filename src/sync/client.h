@@ -102,6 +102,7 @@ struct sync_hold {
     uint64_t linger_until_ns;
     uint64_t tick_ns; /* 0: no tick wanted */
     uint32_t uses_at_tick;
+    _Atomic uint32_t waiting; /* how many waited, as the last RECALL says; 0: there was none */
 };
 
 void sync_hold_init(struct sync_hold *hold, hf_id id, bool lock_only);

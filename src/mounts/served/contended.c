@@ -20,8 +20,13 @@
 /* So many operations in a row that nobody else came between are the end of it. */
 #define ALONE 8
 
-/* Operations that follow each other so fast are a loop, and so many of them make it one. */
-#define TIGHT_NS 20000
+/*
+ * Operations that follow each other so fast are a loop, and so many of them make it one. While a client
+ * that holds the file does something else between two of them all others wait, which costs more the
+ * more they are; an operation that is sent costs a round trip in which the others go on. So with one
+ * other holds are the faster up to about this time between two operations, with more up to a part of it.
+ */
+#define TIGHT_NS 15000
 #define TIGHT 4
 
 static _Atomic enum served_sending sending = SERVED_SENDS_CONTENDED;
@@ -64,10 +69,15 @@ void sb_note_use(struct sb_node *node)
         set(&contention->uses, get(&contention->uses) + 1);
         return;
     }
+    const uint32_t waiting =
+        atomic_load_explicit(&node->handle->hold.waiting, memory_order_relaxed);
     const bool was_short = get(&contention->uses) <= FEW_USES;
     const uint32_t in_a_row = was_short ? get(&contention->short_holds) + 1 : 0;
     set(&contention->short_holds, in_a_row);
     set(&contention->uses, 1);
+    if (waiting > get(&contention->others)) {
+        set(&contention->others, waiting);
+    }
     atomic_store_explicit(&contention->grant, grant, memory_order_relaxed);
     if (in_a_row >= SHORT_HOLDS) {
         begin(contention);
@@ -102,10 +112,15 @@ bool sb_is_contended(struct backend *backend, intptr_t file, bool writes)
 static void note_answer(struct sb_contention *contention, uint64_t begun_ns, bool alone)
 {
     const uint64_t last_ns = atomic_load_explicit(&contention->last_ns, memory_order_relaxed);
+    const uint32_t others = get(&contention->others);
     const uint32_t alone_so_far = alone ? get(&contention->alone) + 1 : 0;
-    const uint32_t tight_so_far = begun_ns - last_ns < TIGHT_NS ? get(&contention->tight) + 1 : 0;
+    const bool is_tight = (begun_ns - last_ns) * (others > 0 ? others : 1) < TIGHT_NS;
+    const uint32_t tight_so_far = is_tight ? get(&contention->tight) + 1 : 0;
     set(&contention->alone, alone_so_far);
     set(&contention->tight, tight_so_far);
+    if (alone_so_far >= ALONE) {
+        set(&contention->others, 0);
+    }
     if (alone_so_far >= ALONE || tight_so_far >= TIGHT) {
         end(contention);
     }

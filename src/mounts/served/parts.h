@@ -50,6 +50,7 @@ struct sb_contention {
     _Atomic uint32_t short_holds; /* in a row, those with few */
     _Atomic uint32_t alone;       /* in a row, operations at the server with nobody between */
     _Atomic uint32_t tight;       /* in a row, operations right after each other */
+    _Atomic uint32_t others;      /* that waited for the file at one time, at most */
     _Atomic uint64_t last_ns;     /* when the last one was over */
 };
 
