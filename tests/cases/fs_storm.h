@@ -54,6 +54,7 @@
 
 enum storm_kind {
     STORM_OPEN,
+    STORM_OPEN_UNNAMED,
     STORM_CLOSE,
     STORM_WRITE,
     STORM_PWRITE,
@@ -112,9 +113,10 @@ struct storm_node {
     uint8_t parent;             /* of a directory */
     uint8_t names[STORM_NAMES]; /* of a directory: nodes */
     uint16_t mode;
-    uint32_t target; /* of a link */
-    uint32_t xattr;  /* 0: none */
-    uint64_t size;   /* of a file */
+    bool may_get_name; /* a file that never had one */
+    uint32_t target;   /* of a link */
+    uint32_t xattr;    /* 0: none */
+    uint64_t size;     /* of a file */
 };
 
 struct storm_file {
@@ -205,6 +207,7 @@ struct storm_actor {
     hf_client *client;
     hf_fs *fs;
     bool is_child; /* of a fork */
+    bool is_checker;
     int logs[STORM_LOGS];
     uint8_t buffer[STORM_FILE_MAX];
 };

@@ -161,6 +161,24 @@ static bool is_xattr_like(struct comparison *comparison, const struct storm_node
            differs(comparison, "the attribute is %u (%zd) and not %u", value, got, node->xattr);
 }
 
+/* Of its names, how many lead to it? For people. */
+static unsigned count_names(const struct comparison *comparison, uint8_t index, ino_t number)
+{
+    const struct storm_model *model = comparison->tree->model;
+    struct stat attributes;
+    char path[STORM_PATH];
+    unsigned count = 0;
+    for (uint8_t i = 0; i < STORM_NODES; i++) {
+        for (uint8_t j = 0; model->nodes[i].type == STORM_DIRECTORY && j < STORM_NAMES; j++) {
+            storm_own_path(comparison->actor->index, model, i, j, path);
+            count += model->nodes[i].names[j] == index &&
+                     hf_lstat(comparison->actor->fs, path, &attributes) == 0 &&
+                     attributes.st_ino == number;
+        }
+    }
+    return count;
+}
+
 static mode_t wanted_mode(const struct storm_node *node)
 {
     const mode_t type = node->type == STORM_FILE        ? S_IFREG
@@ -179,7 +197,12 @@ static bool are_attributes_like(struct comparison *comparison, uint8_t index,
             comparison, "the mode is %o and not %o", attributes->st_mode, wanted_mode(node));
     }
     if (attributes->st_nlink != links) {
-        return differs(comparison, "%u links and not %u", (unsigned)attributes->st_nlink, links);
+        return differs(comparison,
+                       "%u links and not %u, of type %d with %u names",
+                       (unsigned)attributes->st_nlink,
+                       links,
+                       node->type,
+                       count_names(comparison, index, attributes->st_ino));
     }
     if (node->type == STORM_FILE && (uint64_t)attributes->st_size != node->size) {
         return differs(comparison,

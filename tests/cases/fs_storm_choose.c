@@ -142,6 +142,19 @@ static bool choose_open(struct choice *choice)
     return operation->node != STORM_NONE;
 }
 
+static bool choose_open_unnamed(struct choice *choice)
+{
+    struct storm_operation *operation = choice->operation;
+    operation->directory = pick_type(choice, 1u << STORM_DIRECTORY);
+    operation->file = (uint8_t)pick(choice, STORM_FILES);
+    operation->node = free_node(choice->model);
+    operation->flags = O_RDWR | O_TMPFILE;
+    operation->value = 0600 | pick(choice, 0200);
+    operation->may_lack_space = true;
+    return !choice->actor->is_child && !choice->model->files[operation->file].is_open &&
+           operation->node != STORM_NONE;
+}
+
 static bool choose_close(struct choice *choice)
 {
     return !choice->actor->is_child && pick_open(choice, &choice->operation->file);
@@ -315,10 +328,27 @@ static bool choose_rename(struct choice *choice)
     return true;
 }
 
+/* The name that it has, or what is open: that may have none so far. */
+static bool pick_source(struct choice *choice)
+{
+    struct storm_operation *operation = choice->operation;
+    operation->by_name = pick(choice, 3) > 0;
+    if (operation->by_name) {
+        operation->node = pick_name(choice, true, &operation->directory, &operation->name);
+    } else if (pick_open(choice, &operation->file)) {
+        operation->node = choice->model->files[operation->file].node;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static bool choose_link(struct choice *choice)
 {
     struct storm_operation *operation = choice->operation;
-    operation->node = pick_name(choice, true, &operation->directory, &operation->name);
+    if (!pick_source(choice)) {
+        return false;
+    }
     operation->replaced =
         pick_name(choice, pick(choice, 8) == 0, &operation->new_directory, &operation->new_name);
     if (operation->node == STORM_NONE) {
@@ -327,6 +357,9 @@ static bool choose_link(struct choice *choice)
         operation->expected = -EEXIST;
     } else if (type_of(choice->model, operation->node) == STORM_DIRECTORY) {
         operation->expected = -EPERM;
+    } else if (storm_links(choice->model, operation->node) == 0 &&
+               !choice->model->nodes[operation->node].may_get_name) {
+        operation->expected = -ENOENT;
     }
     operation->may_lack_space = true;
     return true;
@@ -454,31 +487,19 @@ static const struct {
     bool (*choose)(struct choice *choice);
     uint32_t weight;
 } kinds[STORM_KINDS] = {
-    [STORM_OPEN] = {choose_open, 12},
-    [STORM_CLOSE] = {choose_close, 6},
-    [STORM_WRITE] = {choose_write, 14},
-    [STORM_PWRITE] = {choose_write, 8},
-    [STORM_READ] = {choose_read, 8},
-    [STORM_SEEK] = {choose_seek, 4},
-    [STORM_TRUNCATE] = {choose_truncate, 5},
-    [STORM_ALLOCATE] = {choose_allocate, 3},
-    [STORM_COPY] = {choose_copy, 3},
-    [STORM_FSYNC] = {choose_fsync, 1},
-    [STORM_RENAME] = {choose_rename, 8},
-    [STORM_LINK] = {choose_link, 3},
-    [STORM_UNLINK] = {choose_removal, 5},
-    [STORM_MKDIR] = {choose_making, 4},
-    [STORM_RMDIR] = {choose_removal, 3},
-    [STORM_SYMLINK] = {choose_making, 2},
-    [STORM_CHMOD] = {choose_attribute, 3},
-    [STORM_SET_XATTR] = {choose_attribute, 2},
-    [STORM_REMOVE_XATTR] = {choose_attribute, 1},
-    [STORM_LOOK] = {choose_look, 6},
-    [STORM_APPEND] = {choose_append, 10},
-    [STORM_CELL_WRITE] = {choose_cell, 5},
-    [STORM_MOVE_TOKEN] = {choose_token, 8},
-    [STORM_PUBLISH] = {choose_published, 2},
-    [STORM_READ_PUBLISHED] = {choose_published, 3},
+    [STORM_OPEN] = {choose_open, 12},          [STORM_OPEN_UNNAMED] = {choose_open_unnamed, 3},
+    [STORM_CLOSE] = {choose_close, 6},         [STORM_WRITE] = {choose_write, 14},
+    [STORM_PWRITE] = {choose_write, 8},        [STORM_READ] = {choose_read, 8},
+    [STORM_SEEK] = {choose_seek, 4},           [STORM_TRUNCATE] = {choose_truncate, 5},
+    [STORM_ALLOCATE] = {choose_allocate, 3},   [STORM_COPY] = {choose_copy, 3},
+    [STORM_FSYNC] = {choose_fsync, 1},         [STORM_RENAME] = {choose_rename, 8},
+    [STORM_LINK] = {choose_link, 3},           [STORM_UNLINK] = {choose_removal, 5},
+    [STORM_MKDIR] = {choose_making, 4},        [STORM_RMDIR] = {choose_removal, 3},
+    [STORM_SYMLINK] = {choose_making, 2},      [STORM_CHMOD] = {choose_attribute, 3},
+    [STORM_SET_XATTR] = {choose_attribute, 2}, [STORM_REMOVE_XATTR] = {choose_attribute, 1},
+    [STORM_LOOK] = {choose_look, 6},           [STORM_APPEND] = {choose_append, 10},
+    [STORM_CELL_WRITE] = {choose_cell, 5},     [STORM_MOVE_TOKEN] = {choose_token, 8},
+    [STORM_PUBLISH] = {choose_published, 2},   [STORM_READ_PUBLISHED] = {choose_published, 3},
     [STORM_DO_MESS] = {choose_mess, 8},
 };
 

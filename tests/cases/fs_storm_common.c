@@ -10,31 +10,19 @@
 #include <unistd.h>
 
 static const char *const kind_names[STORM_KINDS] = {
-    [STORM_OPEN] = "open",
-    [STORM_CLOSE] = "close",
-    [STORM_WRITE] = "write",
-    [STORM_PWRITE] = "pwrite",
-    [STORM_READ] = "read",
-    [STORM_SEEK] = "lseek",
-    [STORM_TRUNCATE] = "truncate",
-    [STORM_ALLOCATE] = "fallocate",
-    [STORM_COPY] = "copy_file_range",
-    [STORM_FSYNC] = "fsync",
-    [STORM_RENAME] = "rename",
-    [STORM_LINK] = "link",
-    [STORM_UNLINK] = "unlink",
-    [STORM_MKDIR] = "mkdir",
-    [STORM_RMDIR] = "rmdir",
-    [STORM_SYMLINK] = "symlink",
-    [STORM_CHMOD] = "chmod",
-    [STORM_SET_XATTR] = "setxattr",
-    [STORM_REMOVE_XATTR] = "removexattr",
-    [STORM_LOOK] = "look",
-    [STORM_APPEND] = "append",
-    [STORM_CELL_WRITE] = "cell",
-    [STORM_MOVE_TOKEN] = "token",
-    [STORM_PUBLISH] = "publish",
-    [STORM_READ_PUBLISHED] = "published",
+    [STORM_OPEN] = "open",          [STORM_OPEN_UNNAMED] = "open unnamed",
+    [STORM_CLOSE] = "close",        [STORM_WRITE] = "write",
+    [STORM_PWRITE] = "pwrite",      [STORM_READ] = "read",
+    [STORM_SEEK] = "lseek",         [STORM_TRUNCATE] = "truncate",
+    [STORM_ALLOCATE] = "fallocate", [STORM_COPY] = "copy_file_range",
+    [STORM_FSYNC] = "fsync",        [STORM_RENAME] = "rename",
+    [STORM_LINK] = "link",          [STORM_UNLINK] = "unlink",
+    [STORM_MKDIR] = "mkdir",        [STORM_RMDIR] = "rmdir",
+    [STORM_SYMLINK] = "symlink",    [STORM_CHMOD] = "chmod",
+    [STORM_SET_XATTR] = "setxattr", [STORM_REMOVE_XATTR] = "removexattr",
+    [STORM_LOOK] = "look",          [STORM_APPEND] = "append",
+    [STORM_CELL_WRITE] = "cell",    [STORM_MOVE_TOKEN] = "token",
+    [STORM_PUBLISH] = "publish",    [STORM_READ_PUBLISHED] = "published",
     [STORM_DO_MESS] = "mess",
 };
 
@@ -76,7 +64,7 @@ void storm_fail(struct storm_actor *actor, const char *format, ...)
     struct storm_worker *worker = actor->worker;
     char what[400];
     va_list arguments;
-    if (actor->storm->restarts && actor->client != NULL && hf_client_error(actor->client) < 0) {
+    if (actor->storm->restarts && !actor->is_checker && hf_client_error(actor->client) < 0) {
         _exit(0); /* the server is gone, as it was to be */
     }
     va_start(arguments, format);
@@ -98,6 +86,9 @@ void storm_attach(struct storm_actor *actor)
     int result = hf_client_connect(actor->storm->address, NULL, &actor->client);
     if (result == 0) {
         result = hf_fs_attach(actor->client, &config, &actor->fs);
+    }
+    if (result < 0 && actor->storm->restarts && !actor->is_checker) {
+        _exit(0); /* there is no server, as it is to be now and then */
     }
     if (result < 0) {
         storm_fail(actor, "no connection: %s", strerror(-result));

@@ -103,7 +103,11 @@ static void make(struct storm_tree *tree, const struct storm_operation *operatio
         .target = operation->value,
     };
     memset(node->names, STORM_NONE, STORM_NAMES);
-    tree->model->nodes[operation->directory].names[operation->name] = operation->node;
+    if (operation->kind == STORM_OPEN_UNNAMED) {
+        node->may_get_name = true;
+    } else {
+        tree->model->nodes[operation->directory].names[operation->name] = operation->node;
+    }
 }
 
 static void apply_open(struct storm_tree *tree, const struct storm_operation *operation, int fd)
@@ -187,6 +191,7 @@ static void apply_name(struct storm_tree *tree, const struct storm_operation *op
         apply_rename(model, operation);
         break;
     case STORM_LINK:
+        model->nodes[operation->node].may_get_name = false;
         put(model, operation->new_directory, operation->new_name, operation->node);
         break;
     case STORM_UNLINK:
@@ -237,6 +242,7 @@ void storm_apply(struct storm_tree *tree, unsigned worker, const struct storm_op
     }
     switch (operation->kind) {
     case STORM_OPEN:
+    case STORM_OPEN_UNNAMED:
         apply_open(tree, operation, (int)result);
         break;
     case STORM_CLOSE:

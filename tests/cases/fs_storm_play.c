@@ -94,6 +94,7 @@ static int64_t play_data(struct call *call)
     hf_fs *fs = call->actor->fs;
     switch (operation->kind) {
     case STORM_OPEN:
+    case STORM_OPEN_UNNAMED:
         return hf_open(fs, call->path, (int)operation->flags, operation->value);
     case STORM_CLOSE:
         return hf_close(fs, call->fd);
@@ -121,11 +122,12 @@ int64_t storm_play(struct storm_actor *actor, const struct storm_operation *oper
 {
     const struct storm_model *model = &actor->worker->model;
     struct call call = {.actor = actor, .operation = operation};
-    const bool is_top = operation->by_name && operation->node == 0;
+    const bool is_directory =
+        operation->kind == STORM_OPEN_UNNAMED || (operation->by_name && operation->node == 0);
     storm_own_path(actor->index,
                    model,
                    operation->directory,
-                   is_top ? STORM_NONE : operation->name,
+                   is_directory ? STORM_NONE : operation->name,
                    call.path);
     storm_own_path(
         actor->index, model, operation->new_directory, operation->new_name, call.new_path);
@@ -135,7 +137,9 @@ int64_t storm_play(struct storm_actor *actor, const struct storm_operation *oper
         return hf_renameat2(
             actor->fs, HF_AT_FDCWD, call.path, HF_AT_FDCWD, call.new_path, operation->flags);
     case STORM_LINK:
-        return hf_link(actor->fs, call.path, call.new_path);
+        return operation->by_name
+                   ? hf_link(actor->fs, call.path, call.new_path)
+                   : hf_linkat(actor->fs, call.fd, "", HF_AT_FDCWD, call.new_path, AT_EMPTY_PATH);
     case STORM_UNLINK:
         return hf_unlink(actor->fs, call.path);
     case STORM_MKDIR:

@@ -13,17 +13,10 @@
 
 #define PAGE_BYTES 4096
 
-void storm_sync(struct storm_actor *actor)
+/* What the model says is sure. */
+static void set_synced(struct storm_worker *worker)
 {
-    struct storm_worker *worker = actor->worker;
     struct storm_synced *synced = &worker->synced;
-    hf_fs *fs = actor->fs;
-    char path[STORM_PATH];
-    storm_own_path(actor->index, &worker->model, 0, STORM_NONE, path);
-    const int fd = hf_open(fs, path, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0 || hf_fsync(fs, fd) < 0 || hf_close(fs, fd) < 0) {
-        storm_fail(actor, "cannot be synced");
-    }
     synced->count = 0;
     synced->model = worker->model;
     for (unsigned i = 0; i < STORM_NODES; i++) {
@@ -33,6 +26,19 @@ void storm_sync(struct storm_actor *actor)
     }
     memcpy(synced->appended, worker->shared.appended, sizeof synced->appended);
     synced->cell = worker->shared.cell;
+}
+
+void storm_sync(struct storm_actor *actor)
+{
+    struct storm_worker *worker = actor->worker;
+    hf_fs *fs = actor->fs;
+    char path[STORM_PATH];
+    storm_own_path(actor->index, &worker->model, 0, STORM_NONE, path);
+    const int fd = hf_open(fs, path, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0 || hf_fsync(fs, fd) < 0 || hf_close(fs, fd) < 0) {
+        storm_fail(actor, "cannot be synced");
+    }
+    set_synced(worker);
 }
 
 void storm_note_operation(struct storm_worker *worker)
@@ -122,6 +128,7 @@ static void find_state(struct storm_actor *actor)
     }
     worker->lost += synced->count - i;
     storm_lose_files(&worker->model);
+    set_synced(worker);
     atomic_store(&worker->step, STORM_FREE);
 }
 

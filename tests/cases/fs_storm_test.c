@@ -222,8 +222,10 @@ static void check_with(void (*look)(struct storm_actor *))
     const uint64_t deadline = now_ns() + 4 * PATIENCE_NS;
     const pid_t pid = start_process();
     if (pid == 0) {
-        actor = (struct storm_actor){
-            .storm = storm, .worker = &storm->worker[storm->workers], .index = storm->workers};
+        actor = (struct storm_actor){.storm = storm,
+                                     .worker = &storm->worker[storm->workers],
+                                     .index = storm->workers,
+                                     .is_checker = true};
         storm_attach(&actor);
         look(&actor);
         storm_detach(&actor);

@@ -40,11 +40,10 @@ static void check_result(struct storm_actor *actor)
     const bool lacks_space =
         operation->may_lack_space && atomic_load(&actor->storm->is_tight) &&
         (result == -ENOSPC || (writes && result > 0 && result < operation->expected));
+    const bool opens = operation->kind <= STORM_OPEN_UNNAMED && operation->expected == 0;
     if (lacks_space) {
         worker->lacked_space++;
-    } else if (operation->kind == STORM_OPEN && operation->expected == 0
-                   ? result < 0
-                   : result != operation->expected) {
+    } else if (opens ? result < 0 : result != operation->expected) {
         storm_fail(actor, "unexpected: %s", result < 0 ? strerror((int)-result) : "no error");
     }
 }
