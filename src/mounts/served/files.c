@@ -329,6 +329,27 @@ int sb_sync_all(struct backend *backend, intptr_t file)
 
 /* ---- mappings ---- */
 
+/* Copy what is mapped; behind the end it is zeros already. The filesystem holds nothing for a mapping,
+ * and one copy is to be of one moment. */
+static int fill_mapping(struct backend *backend, intptr_t file, uint8_t *memory, size_t length,
+                        off_t offset)
+{
+    hf_sync *handle = sb_file_of(file)->node->handle;
+    ssize_t one = 1;
+    int result = hf_sync_acquire(handle, HF_SHARED, NULL);
+    if (result < 0) {
+        return result;
+    }
+    for (size_t done = 0; done < length && one > 0; done += (size_t)one) {
+        one = sb_read(backend, file, memory + done, length - done, offset + (off_t)done);
+        if (one < 0) {
+            break;
+        }
+    }
+    result = hf_sync_release(handle);
+    return one < 0 ? (int)one : result;
+}
+
 /* A private mapping is a copy; a shared one there cannot be, without memory that is shared. */
 int sb_map(struct backend *backend, intptr_t file, void *address, size_t length, int protection,
            int flags, off_t offset, void **out)
@@ -351,22 +372,13 @@ int sb_map(struct backend *backend, intptr_t file, void *address, size_t length,
     if (memory == MAP_FAILED) {
         return -errno;
     }
-    for (size_t done = 0; done < length;) {
-        const ssize_t one =
-            sb_read(backend, file, memory + done, length - done, offset + (off_t)done);
-        if (one < 0) {
-            munmap(memory, length);
-            return (int)one;
-        }
-        if (one == 0) {
-            break;
-        }
-        done += (size_t)one;
+    int result = fill_mapping(backend, file, memory, length, offset);
+    if (result == 0 && mprotect(memory, length, protection) < 0) {
+        result = -errno;
     }
-    if (mprotect(memory, length, protection) < 0) {
-        const int error = errno;
+    if (result < 0) {
         munmap(memory, length);
-        return -error;
+        return result;
     }
     *out = memory;
     return 0;
