@@ -447,9 +447,9 @@ static void test_answers_that_it_does_not_read(void **state)
                            OP(WIRE_OP_READ, .inode = own, .size = WIRE_DATA_MAX),
                            (struct raw_how){0});
     }
+    test_server_await_clients(&stage.test, 1); /* before anything is read */
     raw_expect_end(&liar);
     raw_close(&liar);
-    test_server_await_clients(&stage.test, 1);
     test_server_expect_log(&stage.test, "cut off: client does not read");
 }
 

@@ -15,7 +15,8 @@
 
 #define TRACED_WRITES 100
 
-/* The system calls of one thread, between two calls of getppid(). */
+/* The system calls of one thread, between two calls of getppid(). Without futex(2): whether it meets the
+ * helper thread on a lock is up to the scheduler. */
 struct traced {
     long total;
     long writes;
@@ -110,7 +111,7 @@ static struct traced trace(pid_t pid)
                 return counted;
             }
             counting = true;
-        } else if (counting) {
+        } else if (counting && registers.orig_rax != SYS_futex) {
             counted.total++;
             counted.writes += registers.orig_rax == SYS_pwrite64;
             counted.stats += registers.orig_rax == SYS_newfstatat;
