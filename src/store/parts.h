@@ -53,7 +53,7 @@ void store_spend_number(struct store *store, const struct store_call *call, uint
 int store_check_name(struct store_name name);
 /* Return: 0; -EINVAL, -ENOENT, -ENAMETOOLONG for the mode and the target. */
 int store_check_new(const struct store_new *what);
-/* May @mask be set to what has this mode? Return: 0, -EINVAL, -EISDIR. */
+/* May @mask be set to what has this mode? Return: 0, -EINVAL, -EISDIR, -EOPNOTSUPP. */
 int store_check_attributes(uint32_t mode, uint32_t mask, const struct store_attributes *values);
 /* The mode of a file that somebody without privileges changed. */
 uint32_t store_without_privileges(uint32_t mode);

@@ -64,6 +64,9 @@ int store_check_attributes(uint32_t mode, uint32_t mask, const struct store_attr
         ((mask & STORE_SET_MTIME) != 0 && !is_time(values->mtime))) {
         return -EINVAL;
     }
+    if ((mask & STORE_SET_MODE) != 0 && S_ISLNK(mode)) {
+        return -EOPNOTSUPP; /* as Linux has it since 6.6 for all its filesystems */
+    }
     if ((mask & STORE_SET_SIZES) != 0) {
         if (S_ISDIR(mode)) {
             return -EISDIR;

@@ -345,6 +345,26 @@ static void test_same_size(void **state)
     assert_int_equal(attributes_of(world, number).ctime.tv_sec, 101);
 }
 
+/* Nothing of it is done, whatever else was to be set. */
+static void test_links_have_no_mode(void **state)
+{
+    struct world *world = *state;
+    const struct store_new what = {.mode = S_IFLNK | 0777, .target = {"target", 6}};
+    const struct store_attributes values = {.mode = 0600, .owner = UINT32_MAX, .group = getegid()};
+    struct store_attributes out;
+    assert_int_equal(
+        world->ops->make(world->store, &world->call, STORE_ROOT, named("link"), &what, &out), 0);
+    world->call.now.tv_sec++;
+    assert_int_equal(world->ops->set_attributes(world->store,
+                                                &world->call,
+                                                out.number,
+                                                STORE_SET_MODE | STORE_SET_OWNER,
+                                                &values),
+                     -EOPNOTSUPP);
+    assert_int_equal(attributes_of(world, out.number).ctime.tv_sec, 100);
+    assert_int_equal(attributes_of(world, out.number).mode, S_IFLNK | 0777);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +376,7 @@ int main(void)
         IN_BOTH_STORES(test_parent),
         IN_BOTH_STORES(test_relatime),
         IN_BOTH_STORES(test_same_size),
+        IN_BOTH_STORES(test_links_have_no_mode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

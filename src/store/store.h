@@ -169,7 +169,7 @@ struct store_ops {
     /* ---- attributes ---- */
 
     /* @mask: STORE_SET_x. -EINVAL for a size that is over STORE_MAX_SIZE or for what has none,
-     * -EISDIR. Never -ENOSPC: a file grows by a hole. */
+     * -EISDIR; -EOPNOTSUPP for the mode of a symbolic link. Never -ENOSPC: a file grows by a hole. */
     int (*set_attributes)(struct store *store, const struct store_call *call, uint64_t number,
                           uint32_t mask, const struct store_attributes *values);
 
@@ -281,7 +281,7 @@ int ram_store_new(const struct store_limits *limits, const struct store_call *ca
  *  - What the host refuses is refused: -EACCES for files that this process may not open, -EPERM for
  *    other owners without CAP_CHOWN, -EROFS, -EDQUOT, -EIO, -ENOSPC although the limits have room,
  *    -EFBIG for its own longest file, its own bounds on attributes, -EMFILE for what would have to
- *    stay open and cannot. Links have no mode (-EOPNOTSUPP). store_new.device is a dev_t.
+ *    stay open and cannot. store_new.device is a dev_t.
  *  - It stays on one mount: -EXDEV for what is mounted below, which is not listed either.
  *  - What somebody else replaced is -ESTALE for those who have its number, never another file.
  *    What somebody else makes is found by lookup(), and by list() unless it had listed the directory.
