@@ -124,6 +124,28 @@ struct wire_usage {
     uint64_t inodes, free_inodes;
 };
 
+struct wire_lock {
+    uint8_t kind; /* the decoder checks neither these nor the range */
+    uint8_t type;
+    uint64_t start, end;
+    uint64_t owner_space, owner_object;
+    uint32_t pid;
+    struct wire_name path;
+};
+
+struct wire_listed {
+    uint8_t state;
+    uint8_t kind;
+    uint8_t type;
+    uint64_t start, end;
+    uint64_t owner_space, owner_object;
+    uint32_t pid;
+    uint64_t space, object;
+    uint64_t client;
+    uint32_t cycle;
+    struct wire_name path;
+};
+
 struct wire_reservation {
     uint64_t pages, inodes;
     uint64_t number;

@@ -80,6 +80,11 @@ static uint8_t known_flags(enum wire_kind kind)
         return WIRE_OPERATION_FLAGS;
     case WIRE_ANSWER:
         return WIRE_ANSWER_FLAGS;
+    case WIRE_LOCK:
+        return WIRE_LOCK_FLAGS;
+    case WIRE_LOCK_RETURN:
+    case WIRE_LOCK_LISTED:
+        return WIRE_MORE_FLAGS;
     default:
         return 0;
     }

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #define WIRE_MAGIC UINT32_C(0x31464c48) /* "HLF1" on the wire */
-#define WIRE_VERSION 3
+#define WIRE_VERSION 4
 #define WIRE_LENGTH_BYTES 4 /* in front of every frame, not counted in it */
 /* The longest frame of this version, length field not counted; and the longest of those that are
  * about sync handles and parking. */
@@ -44,6 +44,13 @@ enum wire_direction { TO_SERVER, TO_CLIENT };
 /* ANSWER.flags */
 #define WIRE_ALONE 0x01 /* to a SERVED one: nobody else had the inode since the client's last */
 #define WIRE_ANSWER_FLAGS 0x01
+/* LOCK.flags */
+#define WIRE_LOCK_WAIT 0x01 /* until it can be had, or a LOCK_CANCEL */
+#define WIRE_LOCK_TEST 0x02 /* change nothing: say whether it could be had, or what is in the way */
+#define WIRE_LOCK_FLAGS 0x03
+/* LOCK_RETURN.flags, LOCK_LISTED.flags */
+#define WIRE_MORE 0x01 /* another one follows, with more of the same */
+#define WIRE_MORE_FLAGS 0x01
 
 /* GRANT.reason with WIRE_DENIED, PARKED.reason, and GOODBYE.reason. REASON(name, number, errno, text) */
 #define WIRE_REASONS(REASON)                                                                       \
