@@ -17,6 +17,7 @@
 #ifndef HF_FS_IDS_H
 #define HF_FS_IDS_H
 
+#include "wire/ids.h"
 #include "wire/mounts.h"
 
 #include <holdfast/sync.h>
@@ -25,10 +26,11 @@
 
 enum fs_id_kind {
     FS_ID_INODE = 1, /* wire_inode_id() */
-    FS_ID_OPEN_FILE = 2,
+    FS_ID_OPEN_FILE = WIRE_ID_OPEN_FILE,
     FS_ID_RENAME = 3,
     FS_ID_MOUNTS = 4, /* WIRE_MOUNTS_ID */
     FS_ID_MOUNT_USE = 5,
+    FS_ID_PROCESS = WIRE_ID_PROCESS, /* no handle, but an owner of locks */
 };
 
 static inline hf_id fs_id_of_inode(uint32_t backend, dev_t device, ino_t number)
@@ -55,16 +57,12 @@ static inline hf_id fs_id_of_mount_use(uint64_t mount)
 
 static inline hf_id fs_id_of_open_file(uint64_t client, uint64_t counter)
 {
-    return (hf_id){
-        .space = HF_SPACE_RESERVED | ((uint64_t)FS_ID_OPEN_FILE << 56) |
-                 (client & UINT64_C(0xffffffffffffff)),
-        .object = counter,
-    };
+    return (hf_id){wire_open_file_space(client), counter};
 }
 
 static inline bool fs_id_is_of_open_file(hf_id id)
 {
-    return id.space >> 56 == (HF_SPACE_RESERVED >> 56 | FS_ID_OPEN_FILE);
+    return wire_id_is_of_open_file(id);
 }
 
 #endif

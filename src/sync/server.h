@@ -37,6 +37,9 @@ struct sync_server {
      * not call back into this table. @message and its data are valid during the call. */
     void (*send)(void *context, struct sync_peer *peer, const struct wire_message *message);
     void *send_context;
+    /* NULL, or told, with send_context, of each handle that nobody holds, references or waits for any
+     * more. Of this table it may only ask sync_server_view() and sync_server_is_used(). */
+    void (*unused)(void *context, hf_id id);
 };
 
 /* One client, as the table sees it. Embedded in whatever the owner keeps of a client. */

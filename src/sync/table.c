@@ -96,11 +96,15 @@ void handle_settle(struct sync_server *server, struct handle *handle)
     if (handle->holds != NULL || handle->marked) {
         return;
     }
+    const hf_id id = handle->node.id;
     value_free(server, handle);
     if (handle->owner_died) {
         handle_mark(server, handle);
     } else {
         handle_free(server, handle);
+    }
+    if (server->unused != NULL) {
+        server->unused(server->send_context, id);
     }
 }
 

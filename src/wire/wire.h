@@ -70,7 +70,7 @@ enum wire_direction { TO_SERVER, TO_CLIENT };
     REASON(FRAME_TOO_LONG, 20, EMSGSIZE, "frame or value over the limit")                          \
     REASON(BAD_MESSAGE, 21, EPROTO, "message not allowed here")                                    \
     REASON(UNKNOWN_HANDLE, 22, EPROTO, "handle not open")                                          \
-    REASON(TOO_SLOW, 23, ETIMEDOUT, "client does not read, say hello or give back space")          \
+    REASON(TOO_SLOW, 23, ETIMEDOUT, "client does not read, say hello or give back what others need")          \
     REASON(SHUTDOWN, 24, ESHUTDOWN, "the server stops")                                            \
     REASON(BAD_DESCRIPTOR, 25, EPROTO, "a descriptor is missing, left over or of the wrong kind")  \
     REASON(NOT_HELD, 26, EPROTO, "an operation on what the client does not hold")                  \
