@@ -14,10 +14,11 @@ LAYERS = {
     "base": [],
     "wire": ["base"],
     "sync": ["base", "wire"],
-    "client": ["base", "wire", "sync"],
-    "server": ["base", "wire", "sync", "store"],
+    "locks": ["base", "wire"],
+    "client": ["base", "wire", "sync", "locks"],
+    "server": ["base", "wire", "sync", "locks", "store"],
     "store": ["base", "wire"],
-    "fs": ["base", "wire", "client"],
+    "fs": ["base", "wire", "locks", "client"],
     "mounts": ["base", "client", "fs"],
     "api": ["base", "client", "fs", "mounts"],
     "fuse": ["base", "fs"],
@@ -25,7 +26,7 @@ LAYERS = {
 }
 
 # The core does no I/O: no sockets, clock or threads, so that a simulator can own it.
-NO_IO_FOLDERS = ["wire", "sync"]
+NO_IO_FOLDERS = ["wire", "sync", "locks"]
 IO_HEADERS = re.compile(
     r"(sys/(socket|un|uio|epoll|eventfd|time|stat|mman|ioctl|select)|poll|time|pthread|"
     r"threads|semaphore|signal|unistd|fcntl|uv)\.h$"

@@ -64,6 +64,16 @@ bool lock_conflicts(const struct lock *one, const struct lock *other);
 const struct lock *lock_table_find_conflict(const struct lock_table *table,
                                             const struct lock *request);
 
+/* All of them, in the order of the table: the one behind @after, or the first if that is NULL; NULL at
+ * the end. */
+const struct lock *lock_table_next_conflict(const struct lock_table *table,
+                                            const struct lock *request, const struct lock *after);
+
+/* Where the locks of @owner are, of the family of @kind: *count of them, by start. NULL: none. Valid
+ * until the next change. */
+const struct lock *lock_table_of_owner(const struct lock_table *table, hf_id owner,
+                                       enum lock_kind kind, size_t *count);
+
 /*
  * Give @request's owner that range as the type says: what it has there is replaced, split and merged
  * as fcntl(2) has it; LOCK_NONE takes it away. Conflicts are not looked at.
