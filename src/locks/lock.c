@@ -61,7 +61,7 @@ bool lock_is_valid(const struct lock *lock)
     bool known_kind =
         lock->kind == LOCK_POSIX || lock->kind == LOCK_OFD || lock->kind == LOCK_FLOCK;
     bool known_type =
-        lock->type == LOCK_NONE || lock->type == LOCK_READ || lock->type == LOCK_WRITE;
+        lock->type == LOCK_NONE || lock->type == LOCK_TYPE_READ || lock->type == LOCK_TYPE_WRITE;
     bool is_whole = lock->start == 0 && lock->end == LOCK_LAST_BYTE;
     return known_kind && known_type && lock->start <= lock->end && lock->end <= LOCK_LAST_BYTE &&
            (lock->kind != LOCK_FLOCK || is_whole);
@@ -76,7 +76,7 @@ bool lock_conflicts(const struct lock *one, const struct lock *other)
 {
     return is_flock(one->kind) == is_flock(other->kind) && one->start <= other->end &&
            other->start <= one->end && one->type != LOCK_NONE && other->type != LOCK_NONE &&
-           (one->type == LOCK_WRITE || other->type == LOCK_WRITE) &&
+           (one->type == LOCK_TYPE_WRITE || other->type == LOCK_TYPE_WRITE) &&
            !lock_is_same_owner(one, other);
 }
 

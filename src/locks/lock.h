@@ -22,8 +22,8 @@ enum lock_kind {
 
 enum lock_type {
     LOCK_NONE = 0, /* in a request: give up what is there */
-    LOCK_READ = 1,
-    LOCK_WRITE = 2,
+    LOCK_TYPE_READ = 1,
+    LOCK_TYPE_WRITE = 2,
 };
 
 /* The last byte there can be: a lock up to here has no end. */

@@ -136,7 +136,7 @@ static void check_conflicts(const struct lock_table *table, const struct lock *r
         const struct lock *lock = &table->locks[i];
         bool overlaps = lock->start <= request->end && request->start <= lock->end;
         bool same_family = (lock->kind == LOCK_FLOCK) == (request->kind == LOCK_FLOCK);
-        bool writes = lock->type == LOCK_WRITE || request->type == LOCK_WRITE;
+        bool writes = lock->type == LOCK_TYPE_WRITE || request->type == LOCK_TYPE_WRITE;
         bool other = lock->owner.object != request->owner.object;
         if (overlaps && same_family && writes && other && request->type != LOCK_NONE) {
             next = lock_table_next_conflict(table, request, next);
@@ -150,7 +150,7 @@ static void check_conflicts(const struct lock_table *table, const struct lock *r
 
 static void remove_owner(struct lock_table *table, struct model *model, int owner, bool flock)
 {
-    enum lock_kind kind = lock_of(owner, flock, LOCK_READ, 0, 0).kind;
+    enum lock_kind kind = lock_of(owner, flock, LOCK_TYPE_READ, 0, 0).kind;
     bool had = model->flock[owner] != LOCK_NONE;
     if (!flock) {
         had = false;
@@ -209,7 +209,7 @@ static void test_memory_follows_what_is_in_it(void **state)
     struct lock_table table = {0};
     allocations = 0;
     for (int i = 0; i < 1000; i++) {
-        struct lock request = lock_of(0, false, LOCK_WRITE, i % 60, i % 60 + 2);
+        struct lock request = lock_of(0, false, LOCK_TYPE_WRITE, i % 60, i % 60 + 2);
         assert_int_equal(lock_table_apply(&table, &request), 0);
         request.type = LOCK_NONE;
         assert_int_equal(lock_table_apply(&table, &request), 0);
@@ -217,7 +217,7 @@ static void test_memory_follows_what_is_in_it(void **state)
     assert_int_equal(allocations, 1);
 
     for (uint64_t i = 0; i < 10000; i++) {
-        struct lock request = lock_of(0, false, LOCK_WRITE, 0, 0);
+        struct lock request = lock_of(0, false, LOCK_TYPE_WRITE, 0, 0);
         request.start = request.end = i * 2;
         assert_int_equal(lock_table_apply(&table, &request), 0);
     }
@@ -235,7 +235,7 @@ static void test_memory_follows_what_is_in_it(void **state)
 /* What is no lock of the kind it says is found out: every field, at its limits. */
 static void test_only_locks_are_valid(void **state)
 {
-    const struct lock good = lock_of(0, false, LOCK_READ, 3, BYTES - 1);
+    const struct lock good = lock_of(0, false, LOCK_TYPE_READ, 3, BYTES - 1);
     assert_true(lock_is_valid(&good));
     struct lock lock = good;
     lock.end++;
