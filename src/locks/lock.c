@@ -115,6 +115,22 @@ const struct lock *lock_table_find_conflict(const struct lock_table *table,
     return first;
 }
 
+const struct lock *lock_table_conflict_with(const struct lock_table *table, hf_id owner,
+                                            const struct lock *request)
+{
+    for (size_t i = find_place(table, request->kind, owner, request->start); i < table->count;
+         i++) {
+        const struct lock *lock = &table->locks[i];
+        if (compare_owners(lock, request->kind, owner) != 0 || lock->start > request->end) {
+            break;
+        }
+        if (lock_conflicts(lock, request)) {
+            return lock;
+        }
+    }
+    return NULL;
+}
+
 const struct lock *lock_table_of_owner(const struct lock_table *table, hf_id owner,
                                        enum lock_kind kind, size_t *count)
 {
@@ -220,6 +236,74 @@ int lock_table_apply(struct lock_table *table, const struct lock *request)
     }
     shrink(table);
     return 0;
+}
+
+int lock_table_append(struct lock_table *table, const struct lock *lock)
+{
+    if (table->count > 0) {
+        const struct lock *last = &table->locks[table->count - 1];
+        int order = compare_owners(last, lock->kind, lock->owner);
+        bool touches = lock->start <= last->end + 1 && lock->type == last->type;
+        if (order > 0 || (order == 0 && (lock->start <= last->end || touches))) {
+            return -EINVAL;
+        }
+    }
+    if (table->count == table->capacity &&
+        !set_capacity(table, table->capacity > 0 ? table->capacity * 2 : FIRST_CAPACITY)) {
+        return -ENOMEM;
+    }
+    table->locks[table->count++] = *lock;
+    return 0;
+}
+
+static int compare_starts(const void *one, const void *other)
+{
+    const struct lock *a = *(const struct lock *const *)one;
+    const struct lock *b = *(const struct lock *const *)other;
+    bool flock_a = is_flock(a->kind);
+    bool flock_b = is_flock(b->kind);
+    if (flock_a != flock_b) {
+        return flock_a ? 1 : -1;
+    }
+    return a->start < b->start ? -1 : a->start > b->start;
+}
+
+int lock_table_check_conflicts(const struct lock_table *table)
+{
+    if (table->count < 2 || lock_is_same_owner(&table->locks[0], &table->locks[table->count - 1])) {
+        return 0;
+    }
+    const struct lock **by_start = calloc(table->count, sizeof(*by_start));
+    if (by_start == NULL) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        by_start[i] = &table->locks[i];
+    }
+    qsort(by_start, table->count, sizeof(*by_start), compare_starts);
+
+    /* Those of one owner do not overlap: two that do, of which one writes, are in conflict. */
+    const struct lock *longest = by_start[0];
+    const struct lock *longest_write = NULL;
+    int result = 0;
+    for (size_t i = 0; i < table->count && result == 0; i++) {
+        const struct lock *lock = by_start[i];
+        if (is_flock(lock->kind) != is_flock(longest->kind)) {
+            longest = lock;
+            longest_write = NULL;
+        }
+        bool writes = lock->type == LOCK_TYPE_WRITE;
+        if ((writes && longest != lock && lock->start <= longest->end) ||
+            (longest_write != NULL && lock->start <= longest_write->end)) {
+            result = -EINVAL;
+        }
+        longest = lock->end > longest->end ? lock : longest;
+        if (writes && (longest_write == NULL || lock->end > longest_write->end)) {
+            longest_write = lock;
+        }
+    }
+    free(by_start);
+    return result;
 }
 
 size_t lock_table_count_after(const struct lock_table *table, const struct lock *request)

@@ -69,6 +69,10 @@ const struct lock *lock_table_find_conflict(const struct lock_table *table,
 const struct lock *lock_table_next_conflict(const struct lock_table *table,
                                             const struct lock *request, const struct lock *after);
 
+/* One of @owner's that is in the way of @request; NULL if none is. */
+const struct lock *lock_table_conflict_with(const struct lock_table *table, hf_id owner,
+                                            const struct lock *request);
+
 /* Where the locks of @owner are, of the family of @kind: *count of them, by start. NULL: none. Valid
  * until the next change. */
 const struct lock *lock_table_of_owner(const struct lock_table *table, hf_id owner,
@@ -85,6 +89,13 @@ int lock_table_apply(struct lock_table *table, const struct lock *request);
 
 /* How many locks there would be after lock_table_apply(). */
 size_t lock_table_count_after(const struct lock_table *table, const struct lock *request);
+
+/* Add one that comes behind all others in the table's order. Return: 0, -ENOMEM; -EINVAL: it does not,
+ * or is one with the last. */
+int lock_table_append(struct lock_table *table, const struct lock *lock);
+
+/* Is none in the way of another? Return: 0, -ENOMEM, -EINVAL. */
+int lock_table_check_conflicts(const struct lock_table *table);
 
 /* Take away all that @owner has of @kind; of both record kinds if it is one of them. Return: was
  * there anything? Never fails. */

@@ -28,6 +28,7 @@
 #include "wire/operations.h"
 
 struct locks_peer;
+struct locks_cycle;
 
 /* LISTED.state */
 enum lock_state {
@@ -57,23 +58,33 @@ struct locks_server_ops {
     bool (*may_own)(void *context, struct locks_peer *peer, enum lock_kind kind, hf_id owner);
 };
 
+#define LOCKS_CYCLES 8 /* so many deadlocks are remembered */
+
 struct locks_server {
-    struct id_map files;  /* struct locks_file, see server.c */
-    struct id_map owners; /* struct locks_owner: its locks here and its waiting requests */
-    struct list listings; /* that wait for tables */
+    struct id_map files;
+    struct id_map owners;
+    struct id_map waiters;  /* requests that are not answered, by peer and seq */
+    struct list listings;   /* that wait for tables */
+    struct list granted;    /* files whose table a client has, oldest grant first */
+    struct list remembered; /* files with nothing in them, oldest first */
+    struct list marked_files;
+    struct list marked_owners;
+    uint32_t remembered_count;
     uint32_t last_cycle;
+    struct locks_cycle *cycles[LOCKS_CYCLES];
     uint64_t last_grant;
+    uint64_t last_search;
     struct locks_limits limits;
     struct locks_counters counters;
     const struct locks_server_ops *ops;
     void *context;
-    /* ... what else it needs */
 };
 
 struct locks_peer {
-    struct list locks, requests, tables;
-    uint32_t lock_count, request_count, table_count;
-    uint64_t number; /* of the client, for LISTED */
+    struct list holdings, requests, tables;
+    size_t lock_count; /* at the server */
+    uint32_t request_count, table_count;
+    uint64_t number; /* of the client, for LISTED; no two have the same */
     /* Tables that were recalled from it and have not come back; who does not answer for as long as
      * the server's patience lasts is cut off. */
     uint32_t recalled;
@@ -100,6 +111,7 @@ enum wire_reason locks_server_input(struct locks_server *server, struct locks_pe
                                     const struct wire_message *message);
 
 /* Assert the invariants at the top of server.c over everything; for tests. */
-void locks_server_check(const struct locks_server *server);
+void locks_server_check(struct locks_server *server);
+void locks_peer_check(const struct locks_peer *peer);
 
 #endif
