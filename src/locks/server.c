@@ -147,6 +147,20 @@ int locks_grant(struct locks_server *server, struct locks_file *file, const stru
     return 0;
 }
 
+/* flock(2) gives up the lock that it has before it asks for one of the other type. */
+static void give_up_other_type(struct locks_server *server, struct locks_file *file,
+                               struct locks_peer *peer, const struct lock *lock)
+{
+    size_t count;
+    const struct lock *held = lock_table_of_owner(&file->table, lock->owner, LOCK_FLOCK, &count);
+    if (held != NULL && held->type != lock->type) {
+        struct lock unlock = *lock;
+        unlock.type = LOCK_NONE;
+        int result = locks_change(server, file, peer, &unlock);
+        assert(result == 0); /* nothing is split */
+    }
+}
+
 enum wire_reason locks_decide(struct locks_server *server, struct locks_file *file,
                               const struct locks_ask *ask, struct locks_waiter *waiter)
 {
@@ -156,6 +170,9 @@ enum wire_reason locks_decide(struct locks_server *server, struct locks_file *fi
     int error = 0;
     locks_file_count_request(file, ask->peer);
     if (!is_test && lock->type != LOCK_NONE) {
+        if (lock->kind == LOCK_FLOCK) {
+            give_up_other_type(server, file, ask->peer, lock);
+        }
         bool in_the_way = lock_table_next_conflict(&file->table, lock, NULL) != NULL;
         if (in_the_way && !waits) {
             error = EAGAIN;
@@ -163,7 +180,8 @@ enum wire_reason locks_decide(struct locks_server *server, struct locks_file *fi
                    locks_finds_deadlock(server, file, ask)) {
             error = EDEADLK;
         } else if (waits && (in_the_way || locks_is_behind(server, file, lock, NULL))) {
-            error = -locks_enqueue(server, file, ask, waiter);
+            bool canceled = waiter != NULL && waiter->is_canceled;
+            error = canceled ? ECANCELED : -locks_enqueue(server, file, ask, waiter);
             if (error == 0) {
                 return WIRE_REASON_NONE;
             }
@@ -237,18 +255,20 @@ bool locks_may_own(const struct locks_server *server, struct locks_peer *peer,
 }
 
 /* A request for a table that a client has. */
-static void hold_up(struct locks_server *server, struct locks_file *file,
-                    const struct locks_ask *ask)
+static enum wire_reason hold_up(struct locks_server *server, struct locks_file *file,
+                                const struct locks_ask *ask)
 {
-    struct locks_waiter *waiter = NULL;
-    int error = ENOBUFS;
-    if (ask->peer->request_count < server->limits.waiting) {
-        waiter = locks_waiter_new(server, ask->peer, ask->seq);
-        error = ENOMEM;
-    }
+    bool too_many = ask->peer->request_count >= server->limits.waiting;
+    struct locks_waiter *waiter = too_many ? NULL : locks_waiter_new(server, ask->peer, ask->seq);
     if (waiter == NULL) {
+        if (ask->peer == file->peer && ask->lock.kind == LOCK_FLOCK) {
+            /* The answer would say that the other type is given up, which only a table that is here
+             * can be made to say. */
+            return too_many ? WIRE_REASON_QUEUE_LIMIT : WIRE_REASON_NO_MEMORY;
+        }
+        int error = too_many ? ENOBUFS : ENOMEM;
         locks_answer(server, ask->peer, file->node.id, ask->seq, 0, error);
-        return;
+        return WIRE_REASON_NONE;
     }
     waiter->file = file;
     waiter->lock = ask->lock;
@@ -259,6 +279,7 @@ static void hold_up(struct locks_server *server, struct locks_file *file,
         file->in_a_row = 0;
     }
     locks_file_recall(server, file);
+    return WIRE_REASON_NONE;
 }
 
 /* Is it one that a client may send? */
@@ -302,7 +323,7 @@ static enum wire_reason on_lock(struct locks_server *server, struct locks_peer *
     locks_file_mark(server, file, 1, 0);
     enum wire_reason reason = WIRE_REASON_NONE;
     if (file->peer != NULL) {
-        hold_up(server, file, &ask);
+        reason = hold_up(server, file, &ask);
     } else {
         reason = locks_decide(server, file, &ask, NULL);
     }
@@ -320,6 +341,10 @@ static enum wire_reason on_cancel(struct locks_server *server, struct locks_peer
     struct locks_waiter *waiter = list_entry(node, struct locks_waiter, node);
     if (waiter->file == NULL || !hf_id_equal(waiter->file->node.id, message->id)) {
         return WIRE_REASON_BAD_MESSAGE;
+    }
+    if (waiter->owner == NULL && waiter->file->peer == peer) {
+        waiter->is_canceled = true; /* its own RETURN comes next, and may have to do with it */
+        return WIRE_REASON_NONE;
     }
     locks_waiter_refuse(server, waiter, ECANCELED);
     locks_settle(server);

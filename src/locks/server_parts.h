@@ -85,6 +85,7 @@ struct locks_waiter {
     struct lock lock;
     uint32_t seq;
     uint8_t flags;
+    bool is_canceled;    /* it goes on when the table is back, but does not wait any more */
     uint64_t last_grant; /* of a listing: it waits for tables up to this one */
 };
 
