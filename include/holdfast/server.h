@@ -56,6 +56,10 @@ typedef struct hf_limits {
     uint32_t stated_credentials; /* of others that a privileged client acts for; then -EDQUOT */
     uint64_t waiting_bytes;      /* of its operations that wait for others; more fail at once */
     uint32_t reclaim_seconds;    /* to give back space that others need; then cut off */
+    uint32_t locks;              /* file locks, at the server; then -ENOLCK */
+    uint32_t waiting_locks;      /* file locks that it waits for; then -ENOBUFS */
+    uint32_t lock_tables; /* files whose locks a client has to itself; of more it has to ask */
+    uint32_t recall_seconds; /* to give these back when another one asks; then cut off */
 } hf_limits;
 
 /* Where the data of a mount is. */

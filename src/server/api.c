@@ -34,6 +34,7 @@ static void send_to_peer(void *context, struct sync_peer *sync, const struct wir
 static void close_table(struct hf_server *server)
 {
     park_deinit(server);
+    file_locks_deinit(server);
     served_deinit(server);
     keeper_deinit(&server->keeper, &server->table);
     sync_server_deinit(&server->table);
@@ -60,12 +61,18 @@ static int open_table(struct hf_server *server)
     if (failure != 0) {
         goto no_park;
     }
+    failure = file_locks_init(server);
+    if (failure != 0) {
+        goto no_locks;
+    }
     /* The mounts stay when no client is there. */
     failure = server_keep(server, WIRE_MOUNTS_ID);
     if (failure != 0) {
         close_table(server);
     }
     return failure;
+no_locks:
+    park_deinit(server);
 no_park:
     keeper_deinit(&server->keeper, &server->table);
 no_keeper:

@@ -215,6 +215,7 @@ int server_open_loop(struct hf_server *server)
     uv_timer_init(server->loop, &server->handshake_timer);
     server->handshake_timer.data = server;
     served_open_loop(server);
+    file_locks_open_loop(server);
     uv_timer_init(server->loop, &server->accept_pause);
     server->accept_pause.data = server;
     if (server->listener.fd >= 0) {

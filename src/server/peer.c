@@ -128,6 +128,7 @@ void peer_join(struct peer *peer)
     }
     peer->poll.data = peer;
     peer->number = ++server->last_client;
+    file_locks_peer_join(peer);
     server->peer_count++;
     list_append(&server->peers, &peer->link);
     peer->greeting_deadline_ms =
@@ -181,6 +182,7 @@ void peer_part(struct peer *peer)
     /* A client that goes on purpose has released what it held before; the connection's end itself
      * looks the same as that of a killed process. */
     sync_peer_leave(&server->table, &peer->sync, false);
+    file_locks_peer_leave(peer);
 }
 
 static void on_closed(uv_handle_t *handle)

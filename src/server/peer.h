@@ -25,6 +25,7 @@
 
 #include "base/buffer.h"
 #include "base/list.h"
+#include "server/locks.h"
 #include "server/served.h"
 #include "sync/server.h"
 #include "wire/wire.h"
@@ -64,6 +65,7 @@ struct peer {
     struct list ended_link;    /* server->ended */
 
     struct served_peer served;
+    struct file_locks_peer locks;
 
     struct buffer input;
     struct buffer output;

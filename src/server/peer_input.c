@@ -83,6 +83,9 @@ static enum wire_reason take_message(struct peer *peer, const struct wire_messag
         return WIRE_REASON_BAD_MESSAGE;
     }
     server_trace(peer->server, peer, message, TO_SERVER);
+    if (message->kind >= WIRE_LOCK) {
+        return file_locks_input(peer, message);
+    }
     if (message->kind >= WIRE_OPERATION) {
         return served_input(peer->server, peer, message);
     }

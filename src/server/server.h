@@ -12,6 +12,7 @@
 #include "base/fork_guard.h"
 #include "server/keep.h"
 #include "server/listener.h"
+#include "server/locks.h"
 #include "server/park.h"
 #include "server/peer.h"
 #include "server/served.h"
@@ -38,6 +39,7 @@ struct hf_server {
     struct keeper keeper;
     struct park park;
     struct served served;
+    struct file_locks locks;
     struct list peers;    /* all, in order of arrival */
     struct list greeting; /* those that have not said hello, the longest here first */
     struct list to_flush; /* those with bytes gathered and a socket that may take them */
