@@ -388,7 +388,8 @@ HF_PUBLIC int hf_dup3(hf_fs *fs, int fd, int copy, int flags);
 
 /**
  * hf_fcntl() - ask or change what belongs to a descriptor or to its open file
- * @command: F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD, F_SETFL with an int; F_GETFD, F_GETFL without
+ * @command: F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD, F_SETFL with an int; F_GETFD, F_GETFL without; those
+ *           of hf_lock() with a struct flock *, see <holdfast/lock.h>
  *
  * F_SETFL changes O_APPEND, O_NONBLOCK, O_DIRECT and O_NOATIME, and ignores the rest. All who
  * share the open file, in whatever process, see the change in their next operation. F_GETFL tells

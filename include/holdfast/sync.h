@@ -176,6 +176,8 @@ typedef struct hf_client_stats {
     uint64_t parked_received;
     uint64_t operations_sent; /* on served mounts: asked and told */
     uint64_t answers_received;
+    uint64_t locks_sent; /* about file locks */
+    uint64_t locked_received;
 } hf_client_stats;
 
 /**

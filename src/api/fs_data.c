@@ -2,6 +2,7 @@
 #include "api/fs_gate.h"
 
 #include <errno.h>
+#include <holdfast/lock.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -123,9 +124,22 @@ static int control(hf_fs *fs, int fd, int command, int argument)
     }
 }
 
+static bool is_about_locks(int command)
+{
+    return command == F_SETLK || command == F_SETLKW || command == F_GETLK ||
+           command == F_OFD_SETLK || command == F_OFD_SETLKW || command == F_OFD_GETLK;
+}
+
 int hf_fcntl(hf_fs *fs, int fd, int command, ...)
 {
     int argument = 0;
+    if (is_about_locks(command)) {
+        va_list arguments;
+        va_start(arguments, command);
+        struct flock *lock = va_arg(arguments, struct flock *);
+        va_end(arguments);
+        return hf_lock(fs, fd, command, lock, NULL);
+    }
     if (command == F_DUPFD || command == F_DUPFD_CLOEXEC || command == F_SETFD ||
         command == F_SETFL) {
         va_list arguments;

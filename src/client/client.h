@@ -14,10 +14,12 @@
 #include "base/buffer.h"
 #include "base/id_map.h"
 #include "base/list.h"
+#include "locks/client.h"
 #include "sync/client.h"
 
 #include <limits.h>
 #include <pthread.h>
+#include <sys/types.h>
 
 /*
  * Who reads the socket: a thread that waits for an answer, so that a grant wakes that thread
@@ -64,6 +66,9 @@ struct hf_client {
     struct list requests;
     struct list idle_uses;
     uint32_t operation_seq;
+    struct locks_client locks; /* see locks.h */
+    struct list lock_lists;
+    pid_t pid; /* to tell others whose locks these are */
     struct list fork_hooks;
     struct list registry_link;
     hf_client_stats stats;
@@ -112,7 +117,10 @@ int client_new(int fd, const hf_client_config *config, const char *address, hf_c
 /* Make a descriptor non-blocking and close-on-exec. Return: 0 or a negative errno. */
 int client_prepare_descriptor(int fd);
 
-/* Send what the core has queued. With the lock held. Blocks only in client_flush_wait(). */
+/* The cores' callback, with @context the client: queue; client_flush() follows. With the lock held. */
+void client_queue_message(void *context, const struct wire_message *message);
+
+/* Send what the cores have queued. With the lock held. Blocks only in client_flush_wait(). */
 void client_flush(hf_client *client);
 
 /* Wait, dropping the lock meanwhile, until the kernel has all that was queued so far. Looks at

@@ -4,6 +4,7 @@
  */
 #include "base/clock.h"
 #include "client/client.h"
+#include "client/locks.h"
 #include "client/park.h"
 #include "client/store.h"
 
@@ -43,14 +44,19 @@ static void count_sent(hf_client_stats *stats, enum wire_kind kind)
     case WIRE_RELEASE:
         stats->releases_sent++;
         break;
+    case WIRE_LOCK:
+    case WIRE_LOCK_CANCEL:
+    case WIRE_LOCK_RETURN:
+    case WIRE_LOCK_LIST:
+        stats->locks_sent++;
+        break;
     default:
         stats->cancels_sent++;
         break;
     }
 }
 
-/* The core's callback: queue; client_flush() follows. */
-static void queue_message(void *context, const struct wire_message *message)
+void client_queue_message(void *context, const struct wire_message *message)
 {
     hf_client *client = context;
     if (client->error != 0 || client->out_error != 0) {
@@ -162,6 +168,7 @@ void client_lost(hf_client *client, int reason)
     }
     park_lost(client);
     client_stores_lost(client);
+    client_locks_lost(client);
     client_wake(client);
 }
 
@@ -212,6 +219,7 @@ static void client_free(hf_client *client)
     pthread_mutex_destroy(&client->open_lock);
     assert(client->handles.count == 0);
     id_map_deinit(&client->handles);
+    locks_client_deinit(&client->locks);
     buffer_deinit(&client->in);
     buffer_deinit(&client->out);
     free(client->name);
@@ -318,6 +326,15 @@ static void on_message(hf_client *client, const struct wire_message *message, ui
         client->stats.answers_received++;
         if (!client_stores_input(client, message)) {
             client_lost(client, -EPROTO);
+        }
+        return;
+    }
+    if (message->kind == WIRE_LOCKED || message->kind == WIRE_LOCK_RECALL ||
+        message->kind == WIRE_LOCK_LISTED) {
+        client->stats.locked_received++;
+        const int result = client_locks_input(client, message);
+        if (result < 0) {
+            client_lost(client, result);
         }
         return;
     }
@@ -442,6 +459,7 @@ static void *helper_main(void *argument)
         if (!list_is_empty(&client->cancellable)) {
             wait_check_cancelled(client, clock_now_ns());
         }
+        client_locks_check_cancelled(client);
         if (!list_is_empty(&client->armed)) {
             run_ticks(client, clock_now_ns());
         }
@@ -513,12 +531,15 @@ static int client_init(hf_client *client, const hf_client_config *config, const 
     buffer_init(&client->out, OUT_LIMIT);
     buffer_init(&client->in, READ_SIZE + WIRE_LENGTH_BYTES + WIRE_FRAME_MAX);
     client->core = (struct sync_client){
-        .send = queue_message,
+        .send = client_queue_message,
         .wake = wait_wake,
         .arm = arm,
         .context = client,
     };
     int error = id_map_init(&client->handles);
+    if (error == 0) {
+        error = client_locks_init(client);
+    }
     if (error == 0) {
         error = copy_config(client, config, address);
     }

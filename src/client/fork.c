@@ -12,6 +12,7 @@
  */
 #include "base/clock.h"
 #include "client/client.h"
+#include "client/locks.h"
 #include "client/park.h"
 #include "client/store.h"
 
@@ -370,6 +371,7 @@ static void client_child(hf_client *client)
     pthread_mutex_init(&client->open_lock, NULL);
     park_reset(client);
     client_stores_reset(client);
+    client_locks_reset(client);
     forget_connection(client);
     int error = copy == NULL ? -ENOMEM : copy->error;
     client->fd = copy == NULL ? -1 : copy->fd;

@@ -1,6 +1,7 @@
 /* Descriptors and flags: what changes neither a file nor a name. */
 #include "fs/filesystem.h"
 #include "fs/inode.h"
+#include "fs/locks.h"
 #include "fs/open_file.h"
 #include "fs/open_flags.h"
 #include "fs/special.h"
@@ -35,11 +36,12 @@ int fs_close(struct hf_fs *fs, int fd)
     struct descriptor_rest before;
     int result = descriptors_clear(&fs->descriptors, fd, &before);
     if (result == 0) {
-        const struct open_file *file = before.file;
+        struct open_file *file = before.file;
         struct backend *backend = file->inode->backend;
         if (backend->ops->flush != NULL && file->backend_file != BACKEND_NO_FILE) {
             result = backend->ops->flush(backend, file->backend_file);
         }
+        locks_descriptor_closed(file);
         open_file_drop(before.file, before.references);
     }
     return result;
@@ -81,6 +83,7 @@ int fs_duplicate_to(struct hf_fs *fs, int fd, int copy, bool close_on_exec)
     if (result < 0) {
         open_file_drop(file, DESCRIPTOR_REFERENCES);
     } else if (before.file != NULL) {
+        locks_descriptor_closed(before.file);
         open_file_drop(before.file, before.references);
     }
     open_file_put(fs, fd, file);

@@ -109,6 +109,19 @@ static inline int fs_give(const struct hf_fs *fs, void *to, const void *from, si
     return 0;
 }
 
+/* Get what the caller has there. Return: 0, -EFAULT. */
+static inline int fs_take(const struct hf_fs *fs, void *to, const void *from, size_t size)
+{
+    if (from == NULL) {
+        return -EFAULT;
+    }
+    if (fs->check_pointers) {
+        return user_memory_read_part(to, from, size) == size ? 0 : -EFAULT;
+    }
+    memcpy(to, from, size);
+    return 0;
+}
+
 /*
  * The operations, with arguments that are not NULL, inside the gate. They return what the
  * public functions say. A relative @path starts at @at, as in walk_begin(); @walk_flags are
@@ -241,6 +254,10 @@ int fs_import(struct hf_fs *fs, const void *bytes, size_t size);
 int fs_import_file(struct hf_fs *fs, const void *bytes, size_t size, bool close_on_exec);
 /* The gate may be open. */
 int fs_export_drop(struct hf_fs *fs, const void *bytes, size_t size);
+
+/* locks.c. Inside the gate, which is left while they wait. @opts is checked. */
+int fs_lock(struct hf_fs *fs, int fd, int command, struct flock *lock, const hf_wait_opts *opts);
+int fs_flock(struct hf_fs *fs, int fd, int operation, const hf_wait_opts *opts);
 
 /* control.c */
 int fs_close(struct hf_fs *fs, int fd);

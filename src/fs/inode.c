@@ -232,6 +232,20 @@ int inode_get_listed(struct inode *directory, ino_t number, mode_t type, struct 
     return result;
 }
 
+struct inode *inode_find_seen_in(const struct inode *inode)
+{
+    const hf_id id = {inode->node.id.space,
+                      atomic_load_explicit(&inode->seen_in, memory_order_relaxed)};
+    struct inode *directory = NULL;
+    pthread_mutex_lock(&inode->fs->inodes_mutex);
+    struct id_map_node *found = id_map_find(&inode->fs->inodes, id);
+    if (found != NULL && inode_of(found)->type == S_IFDIR) {
+        directory = reference_first(inode_of(found));
+    }
+    pthread_mutex_unlock(&inode->fs->inodes_mutex);
+    return directory;
+}
+
 /* ---- references ---- */
 
 /* @reference: INODE_USER or INODE_ENTRY. */

@@ -58,6 +58,7 @@ struct inode {
     _Atomic uint64_t named_epoch;  /* in which it had a name; 0: nobody looked */
     _Atomic bool is_checked; /* others change it behind our back: what is cached is not believed */
     _Atomic uint64_t born_with; /* the grant of the directory it was made in; or 0 */
+    _Atomic ino_t seen_in;      /* the number of the directory it was looked up in last; a hint */
     bool in_table;              /* not replaced by another one; fs->inodes_mutex */
     struct hf_fs *fs;
     struct backend *backend;
@@ -173,6 +174,15 @@ int inode_give_node_of_file(struct inode *inode, intptr_t file);
  * found it no longer below @root, or what it says. */
 int inode_parent(struct inode *directory, struct inode *root, struct inode **parent);
 int inode_parent_held(struct inode *directory, struct inode *root, struct inode **parent);
+
+/* The directory that a file was looked up in last, with a reference; NULL: it is not in the table. It
+ * may have lost the file since. */
+struct inode *inode_find_seen_in(const struct inode *inode);
+
+static inline void inode_seen_in(struct inode *inode, const struct inode *directory)
+{
+    atomic_store_explicit(&inode->seen_in, directory->number, memory_order_relaxed);
+}
 
 /* The caller holds @child, and it is in @directory now. */
 void inode_set_parent(struct inode *child, struct inode *directory);

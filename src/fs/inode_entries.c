@@ -76,6 +76,7 @@ static void remember(struct inode *directory, const char *name, size_t length, i
         inode_not_removed(child);
         inode_had_name(child, hf_sync_epoch(child->handle));
         entries->searchable = true;
+        inode_seen_in(child, directory);
         directory_set_present(entries, name, length, child);
     } else if (result == -ENOENT) {
         entries->searchable = true;
@@ -492,6 +493,7 @@ void inode_entry_set(struct inode *directory, const char *name, struct inode *ch
     inode_attributes_changed(directory);
     pthread_mutex_lock(&directory->mutex);
     validate(directory);
+    inode_seen_in(child, directory);
     directory_set_present(directory->entries, name, strlen(name), child);
     pthread_mutex_unlock(&directory->mutex);
     inode_known_elsewhere(child);

@@ -3,6 +3,7 @@
 #include "fs/filesystem.h"
 #include "fs/ids.h"
 #include "fs/inode.h"
+#include "fs/locks.h"
 #include "fs/special.h"
 
 #include <endian.h>
@@ -83,6 +84,7 @@ void open_file_drop(struct open_file *file, uint64_t references)
     pthread_mutex_lock(&file->fs->files_mutex);
     list_remove(&file->link);
     pthread_mutex_unlock(&file->fs->files_mutex);
+    locks_file_closed(file);
     hf_sync_close(file->handle);
     if (file->backend_file != BACKEND_NO_FILE) {
         inode_close_file(file->inode, file->backend_file);
@@ -105,6 +107,32 @@ void open_file_fill(struct open_file *file, int fd, bool close_on_exec)
 int open_file_give_node(struct open_file *file)
 {
     return open_file_is_path(file) ? 0 : inode_give_node_of_file(file->inode, file->backend_file);
+}
+
+int open_file_get_size(const struct open_file *file, off_t *size)
+{
+    struct stat attributes;
+    int result = inode_acquire(file->inode, HF_SHARED);
+    if (result < 0) {
+        return result;
+    }
+    result = open_file_get_attributes(file, &attributes);
+    int released = inode_release(file->inode);
+    *size = attributes.st_size;
+    return result < 0 ? result : released;
+}
+
+hf_id open_file_id(struct open_file *file)
+{
+    uint64_t number = atomic_load_explicit(&file->number, memory_order_relaxed);
+    if (file->handle != NULL) {
+        return hf_sync_id(file->handle);
+    }
+    if (number == 0) {
+        const uint64_t next = client_next_object(file->fs->client);
+        number = atomic_compare_exchange_strong(&file->number, &number, next) ? next : number;
+    }
+    return fs_id_of_open_file(hf_client_number(file->fs->client), number);
 }
 
 int open_file_get_attributes(const struct open_file *file, struct stat *out)
@@ -266,8 +294,7 @@ int open_file_share(struct open_file *file)
     if (file->handle != NULL || open_file_is_path(file) || open_file_is_special(file)) {
         return 0;
     }
-    const uint64_t number = client_next_object(fs->client);
-    const hf_id id = fs_id_of_open_file(hf_client_number(fs->client), number);
+    const hf_id id = open_file_id(file);
     hf_sync *handle;
 
     int result = client_open_reserved(fs->client, id, 0, &handle);
@@ -282,6 +309,9 @@ int open_file_share(struct open_file *file)
     file->handle = handle;
     inode_known_elsewhere(file->inode);
     result = open_file_unlock(file, true);
+    if (result == 0) {
+        result = locks_file_shared(file);
+    }
     if (result < 0) {
         file->handle = hf_sync_close(handle);
     }

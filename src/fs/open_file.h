@@ -49,6 +49,7 @@ struct open_file {
     int open_flags;              /* what else F_GETFL tells and nothing changes, as O_PATH */
     pthread_mutex_t mutex;       /* PRIVATE: covers the offset, and changing the flags */
     hf_sync *handle;             /* SHARED: covers them. NULL: PRIVATE. Set with the gate closed. */
+    _Atomic uint64_t number;     /* PRIVATE: in its name; 0: it needed none yet */
     off_t offset;                /* of a SHARED one as the value said when it was locked */
     _Atomic int flags;    /* of OPEN_FILE_STATUS; while PRIVATE it may be read without the mutex */
     uint32_t export_item; /* see export.c; with the gate closed */
@@ -82,6 +83,12 @@ static inline bool open_file_is_path(const struct open_file *file)
 
 /* See to it that its inode has a node. Return: 0, or what the backend says. */
 int open_file_give_node(struct open_file *file);
+
+/* What it is called by the server: its handle, and what it has locked. Inside the gate. */
+hf_id open_file_id(struct open_file *file);
+
+/* The size of its inode, which the caller does not hold. */
+int open_file_get_size(const struct open_file *file, off_t *size);
 
 /* The attributes of its inode, which the caller holds. */
 int open_file_get_attributes(const struct open_file *file, struct stat *out);

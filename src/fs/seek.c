@@ -12,20 +12,6 @@
 
 /* ---- the offset ---- */
 
-static int size_of(const struct open_file *file, off_t *size)
-{
-    struct inode *inode = file->inode;
-    struct stat attributes;
-    int result = inode_acquire(inode, HF_SHARED);
-    if (result < 0) {
-        return result;
-    }
-    result = open_file_get_attributes(file, &attributes);
-    int released = inode_release(inode);
-    *size = attributes.st_size;
-    return result < 0 ? result : released;
-}
-
 /* Where data or a hole begins, at @offset or behind it. */
 static off_t seek_in_data(struct open_file *file, off_t offset, int whence)
 {
@@ -52,7 +38,7 @@ static off_t seek_target(struct open_file *file, off_t offset, int whence)
     if (whence == SEEK_CUR) {
         base = file->offset;
     } else if (whence == SEEK_END) {
-        int result = size_of(file, &base);
+        int result = open_file_get_size(file, &base);
         if (result < 0) {
             return result;
         }

@@ -16,8 +16,7 @@ struct special_wait {
     int opening_flags; /* with that */
 };
 
-/* Return: NULL without memory. */
-static struct special_wait *wait_new(struct open_file *file, int fd)
+struct special_wait *special_wait_begin(struct open_file *file, int fd)
 {
     struct special_wait *wait = calloc(1, sizeof *wait);
     if (wait == NULL) {
@@ -31,11 +30,9 @@ static struct special_wait *wait_new(struct open_file *file, int fd)
     return wait;
 }
 
-/* The thread is inside again. */
-static void come_back(struct special_wait *wait)
+void special_wait_end(struct special_wait *wait)
 {
     struct hf_fs *fs = wait->file->fs;
-    gate_enter(&fs->gate);
     pthread_mutex_lock(&fs->waits_mutex);
     list_remove(&wait->link);
     pthread_mutex_unlock(&fs->waits_mutex);
@@ -58,11 +55,18 @@ void special_forget_waits(struct hf_fs *fs)
     }
 }
 
+/* The thread is inside again. */
+static void come_back(struct special_wait *wait)
+{
+    gate_enter(&wait->file->fs->gate);
+    special_wait_end(wait);
+}
+
 /* ---- opening ---- */
 
 int special_start_opening(struct open_file *file, int fd, int flags, struct special_wait **out)
 {
-    struct special_wait *wait = wait_new(file, fd);
+    struct special_wait *wait = special_wait_begin(file, fd);
     if (wait == NULL) {
         return -ENOMEM;
     }
@@ -104,7 +108,7 @@ ssize_t special_read(struct hf_fs *fs, int fd, struct open_file *file, const str
                      int count, off_t offset)
 {
     struct backend *backend = file->inode->backend;
-    struct special_wait *wait = wait_new(file, fd);
+    struct special_wait *wait = special_wait_begin(file, fd);
     if (wait == NULL) {
         return -ENOMEM;
     }
@@ -118,7 +122,7 @@ ssize_t special_write(struct hf_fs *fs, int fd, struct open_file *file, const st
                       int count, off_t offset)
 {
     struct backend *backend = file->inode->backend;
-    struct special_wait *wait = wait_new(file, fd);
+    struct special_wait *wait = special_wait_begin(file, fd);
     if (wait == NULL) {
         return -ENOMEM;
     }

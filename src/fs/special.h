@@ -34,6 +34,11 @@ ssize_t special_read(struct hf_fs *fs, int fd, struct open_file *file, const str
 ssize_t special_write(struct hf_fs *fs, int fd, struct open_file *file, const struct iovec *vectors,
                       int count, off_t offset);
 
+/* For others who wait so: inside the gate, before it is left with an open file in the hands, and when
+ * it is entered again. @fd: what @file was got by. Return: NULL without memory. */
+struct special_wait *special_wait_begin(struct open_file *file, int fd);
+void special_wait_end(struct special_wait *wait);
+
 /* In the child of a fork, with the gate open. */
 void special_forget_waits(struct hf_fs *fs);
 
