@@ -285,6 +285,13 @@ uint32_t locks_client_next_seq(struct locks_client *client)
     return client->last_seq;
 }
 
+static void send_request(struct locks_client *client, const struct lock_view *view, uint8_t flags,
+                         struct lock_request *request)
+{
+    request->seq = locks_client_next_seq(client);
+    send_lock(client, view, request->seq, flags, &request->lock);
+}
+
 int locks_client_ask(struct locks_client *client, hf_id file, unsigned flags, const char *path,
                      struct lock_request *request)
 {
@@ -301,19 +308,18 @@ int locks_client_ask(struct locks_client *client, hf_id file, unsigned flags, co
         settle(client, view);
         return -ENOLCK;
     }
-    request->seq = locks_client_next_seq(client);
     request->file = file;
     request->is_canceled = false;
+    request->gives_up = false;
     list_append(&client->requests, &request->link);
     client->request_count++;
     view->in_flight++;
     settle(client, view);
-    send_lock(client,
-              view,
-              request->seq,
-              (request->is_test ? WIRE_LOCK_TEST : 0) |
-                  ((flags & LOCKS_WAIT) != 0 ? WIRE_LOCK_WAIT : 0),
-              &request->lock);
+    send_request(client,
+                 view,
+                 (request->is_test ? WIRE_LOCK_TEST : 0) |
+                     ((flags & LOCKS_WAIT) != 0 ? WIRE_LOCK_WAIT : 0),
+                 request);
     return 0;
 }
 
@@ -374,6 +380,17 @@ static bool read_conflict(const struct wire_message *message, struct lock *out)
     return lock_is_valid(out) && out->type != LOCK_NONE;
 }
 
+/* Does it change an flock(2) lock into the other type? That is given up first. */
+static bool is_conversion(const struct lock_view *view, const struct lock_request *request)
+{
+    const struct lock *held = NULL;
+    if (request->lock.kind == LOCK_FLOCK && request->lock.type != LOCK_NONE &&
+        !request->is_shared) {
+        held = find_own(view, &request->lock);
+    }
+    return held != NULL && held->type != request->lock.type;
+}
+
 /* The view does what the server has done. */
 static int follow(struct locks_client *client, struct lock_view *view,
                   const struct lock_request *request, uint32_t error)
@@ -384,12 +401,8 @@ static int follow(struct locks_client *client, struct lock_view *view,
     if (error == 0) {
         return change(client, view, &request->lock);
     }
-    if (request->lock.kind == LOCK_FLOCK) {
-        /* The other type was given up first. */
-        const struct lock *held = find_own(view, &request->lock);
-        if (held != NULL && held->type != request->lock.type) {
-            remove_owner(client, view, request->lock.owner, LOCK_FLOCK);
-        }
+    if (is_conversion(view, request)) {
+        remove_owner(client, view, request->lock.owner, LOCK_FLOCK);
     }
     return 0;
 }
@@ -409,6 +422,13 @@ static int on_locked(struct locks_client *client, const struct wire_message *mes
     if (request->is_test && !read_conflict(message, &request->conflict)) {
         return -EPROTO;
     }
+    if (message->error == ECANCELED && is_conversion(view, request)) {
+        /* Whether the server had come to giving it up is not known: it is done now. */
+        request->gives_up = true;
+        request->lock.type = LOCK_NONE;
+        send_request(client, view, 0, request);
+        return 0;
+    }
     const int result = follow(client, view, request, message->error);
     if (result < 0) {
         return result; /* what is here would no longer be true */
@@ -418,7 +438,7 @@ static int on_locked(struct locks_client *client, const struct wire_message *mes
     if (view->grant != 0 && view->in_flight > 0) {
         give_back(client, view); /* what is under way is decided there */
     }
-    finish(client, request, -(int)message->error);
+    finish(client, request, request->gives_up ? -ECANCELED : -(int)message->error);
     settle(client, view);
     return 0;
 }

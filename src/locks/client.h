@@ -51,6 +51,7 @@ struct lock_request {
     bool is_shared; /* its owner is an open file that others share: the view does not follow */
     bool is_test;   /* nothing is to change: what is in the way goes to `conflict` */
     bool is_canceled;
+    bool gives_up; /* it was canceled, and now gives up what it wanted to change */
     hf_id file;
     struct lock lock;
     struct lock conflict; /* of a test: type LOCK_NONE: nothing */

@@ -333,6 +333,31 @@ static void test_flock_changes_by_giving_up(void **state)
     world_free(world);
 }
 
+/* A change of type that is canceled: whether it was given up by then only the server knows, so it is
+ * given up now. */
+static void test_a_canceled_flock_leaves_nothing(void **state)
+{
+    struct world *world = world_new();
+    struct lock_request request;
+    get(world, FILE_A, whole_lock(open_file, LOCK_TYPE_READ), 0);
+    const struct lock wanted = whole_lock(open_file, LOCK_TYPE_WRITE);
+    assert_int_equal(ask(world, FILE_A, wanted, LOCKS_WAIT, &request), 0);
+    locks_client_cancel(&world->client, &request);
+    world->sent_count = 0;
+    world->done_count = 0;
+    assert_int_equal(locked(world, &request, 0, ECANCELED), 0);
+    assert_int_equal(world->done_count, 0);
+    const struct sent *sent = only_sent(world, WIRE_LOCK);
+    assert_int_equal(sent->message.seq, request.seq);
+    assert_int_equal(sent->message.flags, 0);
+    assert_int_equal(sent->first.type, LOCK_NONE);
+    assert_int_equal(locked(world, &request, 0, 0), 0);
+    assert_int_equal(world->done_count, 1);
+    assert_int_equal(request.result, -ECANCELED);
+    assert_int_equal(world->client.lock_count, 0);
+    world_free(world);
+}
+
 /* An open file that becomes shared: the table goes to the server, what it has is forgotten here, and
  * what it is just asking for is not followed. The others' locks stay. */
 static void test_a_shared_open_file_is_the_servers(void **state)
@@ -536,6 +561,7 @@ int main(void)
         cmocka_unit_test(test_a_large_table_goes_in_several_frames),
         cmocka_unit_test(test_what_is_under_way_is_decided_at_the_server),
         cmocka_unit_test(test_flock_changes_by_giving_up),
+        cmocka_unit_test(test_a_canceled_flock_leaves_nothing),
         cmocka_unit_test(test_a_shared_open_file_is_the_servers),
         cmocka_unit_test(test_sharing_returns_the_table),
         cmocka_unit_test(test_idle_tables_are_bounded),

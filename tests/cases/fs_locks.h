@@ -20,16 +20,14 @@ static const int kinds[KINDS] = {F_SETLK, F_OFD_SETLK, 0};
 /* fcntl(2) with a range; all errors as they come. */
 static inline int set_range(hf_fs *fs, int fd, int command, short type, off_t start, off_t length)
 {
-    struct flock lock = {
-        .l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
     return hf_lock(fs, fd, command, &lock, NULL);
 }
 
 static inline struct flock get_range(hf_fs *fs, int fd, int command, short type, off_t start,
                                      off_t length)
 {
-    struct flock lock = {
-        .l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
     CHECK_EQUAL(hf_lock(fs, fd, command, &lock, NULL), 0);
     return lock;
 }
@@ -111,8 +109,7 @@ struct waiter {
 static inline void *waiter_main(void *argument)
 {
     struct waiter *waiter = argument;
-    waiter->result =
-        wait_lock(waiter->fs, waiter->fd, waiter->kind, waiter->type, &waiter->opts);
+    waiter->result = wait_lock(waiter->fs, waiter->fd, waiter->kind, waiter->type, &waiter->opts);
     return NULL;
 }
 

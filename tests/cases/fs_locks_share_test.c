@@ -254,8 +254,7 @@ static void wait_for_the_killed(struct fs_world *world, void *argument)
         CHECK_EQUAL(hf_lock(world->fs, fd, F_GETLK, &held, NULL), 0);
         CHECK_EQUAL(held.l_pid, world->shared->slots[0]);
     }
-    struct waiter waiter = {
-        .fs = world->fs, .fd = fd, .kind = holder->kind, .type = F_WRLCK};
+    struct waiter waiter = {.fs = world->fs, .fd = fd, .kind = holder->kind, .type = F_WRLCK};
     waiter_start(&waiter);
     if (holder->at_server) {
         await_waiting(world->client, 1);

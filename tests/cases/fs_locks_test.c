@@ -93,8 +93,7 @@ static void posix_ends(struct fs_world *world, void *argument)
     struct pair pair = pair_begin(world);
     const int elsewhere = open_file(pair.a, "other");
     for (int round = 0; round < 5; round++) {
-        const int second =
-            round == 1 ? hf_dup(pair.a, pair.a_fd) : open_file(pair.a, "file");
+        const int second = round == 1 ? hf_dup(pair.a, pair.a_fd) : open_file(pair.a, "file");
         const int path = hf_open(pair.a, "file", O_PATH, 0);
         CHECK_EQUAL(set_range(pair.a, pair.a_fd, F_SETLK, F_WRLCK, 5, 5), 0);
         CHECK_EQUAL(set_range(pair.a, second, F_SETLK, F_WRLCK, 50, 5), 0);
@@ -237,8 +236,22 @@ LOCKS_TEST(closing_is_silent)
 /* Ranges and types are judged as by the kernel: the same errors, and the same range where none. */
 static void arguments(struct fs_world *world, void *argument)
 {
-    static const off_t starts[] = {0, 1, -1, 39, 40, -40, -41, 100, -100, -101, INT_MAX, LLONG_MAX - 40,
-                                   LLONG_MAX - 39, LLONG_MAX - 1, LLONG_MAX, LLONG_MIN};
+    static const off_t starts[] = {0,
+                                   1,
+                                   -1,
+                                   39,
+                                   40,
+                                   -40,
+                                   -41,
+                                   100,
+                                   -100,
+                                   -101,
+                                   INT_MAX,
+                                   LLONG_MAX - 40,
+                                   LLONG_MAX - 39,
+                                   LLONG_MAX - 1,
+                                   LLONG_MAX,
+                                   LLONG_MIN};
     static const off_t lengths[] = {
         0, 1, -1, 10, -40, -41, -100, -140, -141, LLONG_MAX, LLONG_MAX - 40, LLONG_MIN};
     static const short whences[] = {SEEK_SET, SEEK_CUR, SEEK_END, 3, -1};
