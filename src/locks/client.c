@@ -6,8 +6,7 @@
  *
  * event                        view            function
  * lock, unlock                 HERE            locks_client_try()
- * unlock                       AT THE SERVER   tell_unlock(), if nothing is under way
- * other requests               AT THE SERVER   locks_client_ask()
+ * all requests                 AT THE SERVER   locks_client_ask()
  * LOCKED                       AT THE SERVER   on_locked()
  * LOCK_RECALL                  HERE            give_back()
  */
@@ -230,19 +229,6 @@ static int lock_here(struct locks_client *client, struct lock_view *view, const 
     return is_too_much(client, view, lock) ? -ENOLCK : change(client, view, lock);
 }
 
-/* The table is at the server, and nothing is under way. */
-static int tell_unlock(struct locks_client *client, struct lock_view *view, const struct lock *lock)
-{
-    if (find_own(view, lock) == NULL) {
-        return 0;
-    }
-    const int result = is_too_much(client, view, lock) ? -ENOLCK : change(client, view, lock);
-    if (result == 0) {
-        send_lock(client, view, 0, 0, lock);
-    }
-    return result;
-}
-
 int locks_client_try(struct locks_client *client, hf_id file, const struct lock *lock,
                      unsigned flags)
 {
@@ -254,8 +240,9 @@ int locks_client_try(struct locks_client *client, hf_id file, const struct lock 
         result = is_here && lock->type == LOCK_NONE ? 0 : LOCKS_ASK;
     } else if (is_here) {
         result = lock_here(client, view, lock, flags);
-    } else if (lock->type == LOCK_NONE && (view == NULL || view->in_flight == 0)) {
-        result = view == NULL ? 0 : tell_unlock(client, view, lock);
+    } else if (lock->type == LOCK_NONE) {
+        const bool is_known = view == NULL || view->in_flight == 0;
+        result = is_known && (view == NULL || find_own(view, lock) == NULL) ? 0 : LOCKS_ASK;
     }
     if (view != NULL) {
         settle(client, view);

@@ -12,9 +12,8 @@
  *      an open file with locks becomes shared; too many empty ones
  *
  * HERE the view is the file's table, and there are no others' locks: nothing is sent. AT THE SERVER
- * every request goes there, and the view follows the answers, in their order. Only giving up a lock
- * is told without asking, and then only when no request for that file is under way: the order of
- * what the server and the view do is the same then too.
+ * every request goes there, and the view follows the answers, in their order. Giving up a lock is asked
+ * too, so that it is free for all when the call returns; what is not held needs no asking.
  */
 #ifndef HF_LOCKS_CLIENT_H
 #define HF_LOCKS_CLIENT_H
