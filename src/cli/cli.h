@@ -18,6 +18,7 @@ enum cli_status {
 };
 
 int cmd_demo(int argc, char **argv);
+int cmd_locks(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 
 /* Print "COMMAND: ..." and a newline on stderr. */

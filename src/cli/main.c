@@ -14,6 +14,7 @@ struct subcommand {
 
 static const struct subcommand subcommands[] = {
     {"demo", "see processes share files, and check that nothing is lost", cmd_demo},
+    {"locks", "show who has and who waits for file locks of a server", cmd_locks},
     {"serve", "run a server in the foreground", cmd_serve},
 };
 
