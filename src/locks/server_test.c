@@ -2,7 +2,7 @@
  * Where a file's table is, and what the server says to whom, a claim a test. Who waits for whom is
  * in waiting_test.c.
  */
-#include "locks/stage.h"
+#include "lib/locks_stage.h"
 
 #define WAIT WIRE_LOCK_WAIT
 #define R LOCK_TYPE_READ

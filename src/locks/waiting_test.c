@@ -1,7 +1,7 @@
 /*
  * Who waits, who goes on first, and what is a deadlock: a claim a test.
  */
-#include "locks/stage.h"
+#include "lib/locks_stage.h"
 
 #define WAIT WIRE_LOCK_WAIT
 #define R LOCK_TYPE_READ

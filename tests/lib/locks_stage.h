@@ -1,8 +1,8 @@
 /*
  * For tests of the server's side of file locks: a server, its peers, and what they were sent.
  */
-#ifndef HF_LOCKS_STAGE_H
-#define HF_LOCKS_STAGE_H
+#ifndef HF_TESTS_LIB_LOCKS_STAGE_H
+#define HF_TESTS_LIB_LOCKS_STAGE_H
 
 #include "locks/server.h"
 
