@@ -118,17 +118,15 @@ void locks_waiter_refuse(struct locks_server *server, struct locks_waiter *waite
 
 /* ---- decisions ---- */
 
-int locks_grant(struct locks_server *server, struct locks_file *file, const struct locks_ask *ask)
+void locks_grant(struct locks_server *server, struct locks_file *file, const struct locks_ask *ask)
 {
     const struct lock *lock = &ask->lock;
     int result = locks_change(server, file, ask->peer, lock);
     if (result != 0) {
         /* It may have been in the way of others only by being before them. */
         locks_file_mark(server, file, lock->start, lock->end);
-        if (ask->seq != 0) {
-            locks_answer(server, ask->peer, file->node.id, ask->seq, 0, -result);
-        }
-        return result;
+        locks_answer(server, ask->peer, file->node.id, ask->seq, 0, -result);
+        return;
     }
     struct locks_owner *owner = locks_owner_find(server, lock->owner);
     if (owner != NULL && !list_is_empty(&owner->waiting)) {
@@ -138,13 +136,9 @@ int locks_grant(struct locks_server *server, struct locks_file *file, const stru
             locks_file_mark(server, waiter->file, waiter->lock.start, waiter->lock.end);
         }
     }
-    if (ask->seq != 0) {
-        bool shared =
-            lock->kind != LOCK_POSIX && server->ops->is_shared(server->context, lock->owner);
-        uint64_t grant = shared ? 0 : locks_file_let_go(server, file, ask->peer);
-        locks_answer(server, ask->peer, file->node.id, ask->seq, grant, 0);
-    }
-    return 0;
+    bool shared = lock->kind != LOCK_POSIX && server->ops->is_shared(server->context, lock->owner);
+    uint64_t grant = shared ? 0 : locks_file_let_go(server, file, ask->peer);
+    locks_answer(server, ask->peer, file->node.id, ask->seq, grant, 0);
 }
 
 /* flock(2) gives up the lock that it has before it asks for one of the other type. */
@@ -161,8 +155,8 @@ static void give_up_other_type(struct locks_server *server, struct locks_file *f
     }
 }
 
-enum wire_reason locks_decide(struct locks_server *server, struct locks_file *file,
-                              const struct locks_ask *ask, struct locks_waiter *waiter)
+void locks_decide(struct locks_server *server, struct locks_file *file, const struct locks_ask *ask,
+                  struct locks_waiter *waiter)
 {
     const struct lock *lock = &ask->lock;
     bool is_test = (ask->flags & WIRE_LOCK_TEST) != 0;
@@ -180,10 +174,9 @@ enum wire_reason locks_decide(struct locks_server *server, struct locks_file *fi
                    locks_finds_deadlock(server, file, ask)) {
             error = EDEADLK;
         } else if (waits && (in_the_way || locks_is_behind(server, file, lock, NULL))) {
-            bool canceled = waiter != NULL && waiter->is_canceled;
-            error = canceled ? ECANCELED : -locks_enqueue(server, file, ask, waiter);
+            error = -locks_enqueue(server, file, ask, waiter);
             if (error == 0) {
-                return WIRE_REASON_NONE;
+                return;
             }
         }
     }
@@ -194,10 +187,9 @@ enum wire_reason locks_decide(struct locks_server *server, struct locks_file *fi
         locks_answer(server, ask->peer, file->node.id, ask->seq, 0, error);
     } else if (is_test) {
         answer_test(server, file, ask);
-    } else if (locks_grant(server, file, ask) != 0 && ask->seq == 0) {
-        return WIRE_REASON_NO_MEMORY; /* the client has given it up already */
+    } else {
+        locks_grant(server, file, ask);
     }
-    return WIRE_REASON_NONE;
 }
 
 void locks_settle(struct locks_server *server)
@@ -288,10 +280,7 @@ static bool is_sensible(const struct locks_server *server, const struct locks_pe
 {
     bool is_test = (message->flags & WIRE_LOCK_TEST) != 0;
     bool waits = (message->flags & WIRE_LOCK_WAIT) != 0;
-    if (message->seq == 0) {
-        return lock->type == LOCK_NONE && !is_test;
-    }
-    return !(is_test && (waits || lock->type == LOCK_NONE)) &&
+    return message->seq != 0 && !(is_test && (waits || lock->type == LOCK_NONE)) &&
            id_map_find(&server->waiters, locks_waiter_id(peer, message->seq)) == NULL;
 }
 
@@ -308,13 +297,8 @@ static enum wire_reason on_lock(struct locks_server *server, struct locks_peer *
     if (!locks_may_own(server, peer, &ask.lock)) {
         return WIRE_REASON_NOT_PERMITTED;
     }
-    struct locks_file *file = locks_file_find(server, message->id);
-    if (ask.seq == 0 && (file == NULL || file->peer != NULL)) {
-        /* Who has the table tells nothing; who has nothing in it has nothing to give up. */
-        return file != NULL && file->peer == peer ? WIRE_REASON_BAD_MESSAGE : WIRE_REASON_NONE;
-    }
     server->counters.requests++;
-    file = locks_file_get(server, message->id);
+    struct locks_file *file = locks_file_get(server, message->id);
     if (file == NULL) {
         locks_answer(server, peer, message->id, ask.seq, 0, ENOMEM);
         return WIRE_REASON_NONE;
@@ -325,7 +309,7 @@ static enum wire_reason on_lock(struct locks_server *server, struct locks_peer *
     if (file->peer != NULL) {
         reason = hold_up(server, file, &ask);
     } else {
-        reason = locks_decide(server, file, &ask, NULL);
+        locks_decide(server, file, &ask, NULL);
     }
     locks_settle(server);
     return reason;
@@ -336,15 +320,12 @@ static enum wire_reason on_cancel(struct locks_server *server, struct locks_peer
 {
     struct id_map_node *node = id_map_find(&server->waiters, locks_waiter_id(peer, message->seq));
     if (node == NULL) {
-        return message->seq == 0 ? WIRE_REASON_BAD_MESSAGE : WIRE_REASON_NONE;
+        return message->seq == 0 ? WIRE_REASON_BAD_MESSAGE
+                                 : WIRE_REASON_NONE; /* it crossed the answer */
     }
     struct locks_waiter *waiter = list_entry(node, struct locks_waiter, node);
     if (waiter->file == NULL || !hf_id_equal(waiter->file->node.id, message->id)) {
         return WIRE_REASON_BAD_MESSAGE;
-    }
-    if (waiter->owner == NULL && waiter->file->peer == peer) {
-        waiter->is_canceled = true; /* its own RETURN comes next, and may have to do with it */
-        return WIRE_REASON_NONE;
     }
     locks_waiter_refuse(server, waiter, ECANCELED);
     locks_settle(server);

@@ -15,9 +15,8 @@
  * back and asks, so all waiting, and with it every deadlock, is seen here. A table with a lock
  * of an open file that several processes share, or which somebody waits for, stays at the server.
  *
- * When the server lets a client have a table, the client knows already what is in it: its own
- * locks, all of which it was told of in the order of the answers. It sends a LOCK whose answer it waits
- * for, and an unlock without an answer (seq 0) only when no request of its own for that file is under way.
+ * When the server lets a client have a table, the client knows already what is in it: its own locks,
+ * all of which it was told of in the order of the answers.
  */
 #ifndef HF_LOCKS_SERVER_H
 #define HF_LOCKS_SERVER_H

@@ -85,7 +85,6 @@ struct locks_waiter {
     struct lock lock;
     uint32_t seq;
     uint8_t flags;
-    bool is_canceled;    /* it goes on when the table is back, but does not wait any more */
     uint64_t last_grant; /* of a listing: it waits for tables up to this one */
 };
 
@@ -119,13 +118,12 @@ void locks_waiter_free(struct locks_server *server, struct locks_waiter *waiter)
 /* Take it out of its queue and answer. */
 void locks_waiter_refuse(struct locks_server *server, struct locks_waiter *waiter, int error);
 
-/* Decide on a request for a table that is here; @waiter is its own, or NULL. Return: why the peer
- * must be cut off; an unlock that wants no answer cannot be refused in another way. */
-enum wire_reason locks_decide(struct locks_server *server, struct locks_file *file,
-                              const struct locks_ask *ask, struct locks_waiter *waiter);
+/* Decide on a request for a table that is here; @waiter is its own, or NULL. */
+void locks_decide(struct locks_server *server, struct locks_file *file, const struct locks_ask *ask,
+                  struct locks_waiter *waiter);
 
-/* Do what a request says that can be had, and answer. Return: as lock_change(). */
-int locks_grant(struct locks_server *server, struct locks_file *file, const struct locks_ask *ask);
+/* Do what a request says that can be had, and answer. */
+void locks_grant(struct locks_server *server, struct locks_file *file, const struct locks_ask *ask);
 
 /* See to all marks. */
 void locks_settle(struct locks_server *server);

@@ -43,7 +43,7 @@ static void test_table_moves_to_one_and_back(void **state)
     stage_answered(&stage, B, 1, EAGAIN);
     assert_int_equal(stage_answered(&stage, B, 2, 0), 0);
     stage_silent(&stage);
-    stage_ask_range(&stage, A, 0, 1, U, 0, 5, 0);
+    stage_unlock(&stage, A, 1, 0, 5);
     assert_int_equal(stage_answered(&stage, C, 1, 0), 0);
 }
 
@@ -71,14 +71,14 @@ static void test_table_stays_after_it_was_contended(void **state)
     stage_recalled(&stage, A, 1, grant);
     assert_int_equal(stage_return(&stage, A, 1, grant, NULL, 0, 0), WIRE_REASON_NONE);
     assert_int_equal(stage_answered(&stage, B, 1, 0), 0);
-    stage_ask_range(&stage, B, 0, 1, U, 1, 1, 0);
+    stage_unlock(&stage, B, 1, 1, 1);
     for (uint32_t i = 0; i < 7; i++) {
         stage_ask_range(&stage, A, 5, 1, i % 2 == 0 ? W : U, 0, 0, 0);
         assert_int_equal(stage_answered(&stage, A, 5, 0), 0);
     }
     stage_ask_range(&stage, B, 2, 1, W, 1, 1, 0); /* between */
     assert_int_equal(stage_answered(&stage, B, 2, 0), 0);
-    stage_ask_range(&stage, B, 0, 1, U, 1, 1, 0);
+    stage_unlock(&stage, B, 1, 1, 1);
     for (uint32_t i = 0; i < 8; i++) {
         stage_ask_range(&stage, A, 5, 1, i % 2 == 0 ? W : U, 0, 0, 0);
         uint64_t again = stage_answered(&stage, A, 5, 0);
@@ -103,7 +103,7 @@ static void test_table_stays_while_others_need_it(void **state)
         stage_hold(&stage, A, 2, i % 2 == 0 ? U : W, 0, 0);
     }
     stage_ask_range(&stage, B, 3, 2, W, 0, 9, WAIT);
-    stage_ask_range(&stage, B, 0, 2, U, 1, 1, 0);
+    stage_unlock(&stage, B, 2, 1, 1);
     for (uint32_t i = 0; i < 20; i++) {
         stage_hold(&stage, A, 2, i % 2 == 0 ? U : W, 0, 0);
     }
@@ -144,7 +144,7 @@ static void test_return_crosses_recall(void **state)
     assert_int_equal(stage_return(&stage, A, 1, grant, NULL, 0, 0), WIRE_REASON_NONE);
     assert_int_equal(stage_return(&stage, B, 1, grant, NULL, 0, 0), WIRE_REASON_NONE);
     stage_silent(&stage);
-    stage_ask_range(&stage, A, 0, 1, U, 0, 0, 0);
+    stage_unlock(&stage, A, 1, 0, 0);
     assert_int_equal(stage_answered(&stage, B, 1, 0), 0);
 }
 
@@ -162,27 +162,6 @@ static void test_lock_crosses_its_own_clients_grant(void **state)
     assert_true(stage_answered(&stage, A, 2, 0) > grant);
 }
 
-/* The same with a cancel: what flock(2) gives up first is not left behind in the table. */
-static void test_cancel_crosses_its_own_clients_grant(void **state)
-{
-    struct lock lock = stage_lock(A, R, 0, LOCK_LAST_BYTE);
-    lock.kind = LOCK_FLOCK;
-    assert_int_equal(stage_ask(&stage, A, 1, 1, &lock, 0), WIRE_REASON_NONE);
-    struct lock change = lock;
-    change.type = W;
-    assert_int_equal(stage_ask(&stage, A, 2, 1, &change, WAIT), WIRE_REASON_NONE);
-    struct lock other = lock;
-    other.owner.object = 60;
-    uint64_t grant = stage_answered(&stage, A, 1, 0);
-    stage_recalled(&stage, A, 1, grant);
-    stage_cancel(&stage, A, 2, 1);
-    stage_silent(&stage);
-    const struct lock locks[] = {lock, other}; /* locked there meanwhile */
-    assert_int_equal(stage_return(&stage, A, 1, grant, locks, 2, 0), WIRE_REASON_NONE);
-    stage_answered(&stage, A, 2, ECANCELED);
-    assert_int_equal(stage.server.counters.locks, 1);
-}
-
 /* A cancel ends what waits, for a lock or for a table; one that crosses the answer does nothing. */
 static void test_cancel(void **state)
 {
@@ -198,7 +177,7 @@ static void test_cancel(void **state)
     stage_ask_range(&stage, C, 2, 1, W, 0, 0, WAIT);
     stage_cancel(&stage, B, 2, 1);
     stage_answered(&stage, B, 2, ECANCELED);
-    stage_ask_range(&stage, A, 0, 1, U, 0, 0, 0);
+    stage_unlock(&stage, A, 1, 0, 0);
     stage_answered(&stage, C, 2, 0);
     stage_cancel(&stage, C, 2, 1);
     stage_silent(&stage);
@@ -324,9 +303,6 @@ static void test_limits(void **state)
     stage_ask_range(&stage, B, 3, 1, W, 0, 0, WAIT);
     stage_answered(&stage, B, 3, ENOBUFS);
     stage_silent(&stage);
-    /* What gives up without asking cannot be refused otherwise. */
-    const struct lock unlock = stage_lock(A, U, 7, 7);
-    assert_int_equal(stage_ask(&stage, A, 0, 1, &unlock, 0), WIRE_REASON_NO_MEMORY);
     assert_int_equal(stage.server.counters.locks, 3);
 }
 
@@ -341,7 +317,7 @@ static void test_only_so_many_files_are_remembered(void **state)
         stage_recalled(&stage, A, file, grant);
         assert_int_equal(stage_return(&stage, A, file, grant, NULL, 0, 0), WIRE_REASON_NONE);
         assert_int_equal(stage_answered(&stage, B, 1, 0), 0);
-        stage_ask_range(&stage, B, 0, file, U, 1, 1, 0);
+        stage_unlock(&stage, B, file, 1, 1);
     }
     assert_int_equal(stage.server.counters.files, 1024);
     stage_hold(&stage, A, 1100, W, 0, 0);
@@ -407,7 +383,7 @@ static void test_liars(void **state)
         {"another's", WIRE_REASON_NOT_PERMITTED, A, LOCK_MESSAGE(1, 0), {foreign}, 1},
         {"a process", WIRE_REASON_NOT_PERMITTED, A, LOCK_MESSAGE(1, 0), {is_process}, 1},
         {"seq in use", WIRE_REASON_BAD_MESSAGE, C, LOCK_MESSAGE(5, 0), {good}, 1},
-        {"lock unasked", WIRE_REASON_BAD_MESSAGE, A, LOCK_MESSAGE(0, 0), {good}, 1},
+        {"no seq", WIRE_REASON_BAD_MESSAGE, A, LOCK_MESSAGE(0, 0), {good}, 1},
         {"test and wait",
          WIRE_REASON_BAD_MESSAGE,
          A,
@@ -415,12 +391,6 @@ static void test_liars(void **state)
          {good},
          1},
         {"test of none", WIRE_REASON_BAD_MESSAGE, A, LOCK_MESSAGE(1, WIRE_LOCK_TEST), {unlock}, 1},
-        {"unlock told with the table",
-         WIRE_REASON_BAD_MESSAGE,
-         A,
-         {.kind = WIRE_LOCK, .id = stage_file(1)},
-         {unlock},
-         1},
         {"cancel of 0",
          WIRE_REASON_BAD_MESSAGE,
          C,
@@ -514,7 +484,6 @@ int main(void)
         TEST(test_table_with_a_shared_open_file_stays),
         TEST(test_return_crosses_recall),
         TEST(test_lock_crosses_its_own_clients_grant),
-        TEST(test_cancel_crosses_its_own_clients_grant),
         TEST(test_cancel),
         TEST(test_test),
         TEST(test_flock),

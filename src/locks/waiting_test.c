@@ -23,11 +23,6 @@ static int end(void **state)
     return 0;
 }
 
-static void unlock(int peer, int file, uint64_t start, uint64_t last)
-{
-    stage_ask_range(&stage, peer, 0, file, U, start, last, 0);
-}
-
 /* Those that wait for the same are served in the order in which they came. */
 static void test_first_come_first_served(void **state)
 {
@@ -37,7 +32,7 @@ static void test_first_come_first_served(void **state)
     }
     for (int peer = 1; peer < STAGE_PEERS; peer++) {
         stage_silent(&stage);
-        unlock(peer - 1, 1, 0, 0);
+        stage_unlock(&stage, peer - 1, 1, 0, 0);
         stage_answered(&stage, peer, 1, 0);
     }
 }
@@ -51,13 +46,13 @@ static void test_writer_is_not_starved(void **state)
     stage_ask_range(&stage, C, 1, 1, R, 0, 9, WAIT);
     stage_silent(&stage);
     stage_hold(&stage, D, 1, R, 5, 5);
-    unlock(D, 1, 5, 5);
+    stage_unlock(&stage, D, 1, 5, 5);
     stage_ask_range(&stage, D, 1, 1, R, 6, 9, WAIT); /* not what the writer wants */
     stage_answered(&stage, D, 1, 0);
-    unlock(A, 1, 0, 9);
+    stage_unlock(&stage, A, 1, 0, 9);
     stage_answered(&stage, B, 1, 0);
     stage_silent(&stage);
-    unlock(B, 1, 5, 5);
+    stage_unlock(&stage, B, 1, 5, 5);
     stage_answered(&stage, C, 1, 0);
 }
 
@@ -67,9 +62,9 @@ static void test_parts_are_given_up(void **state)
     stage_hold(&stage, A, 1, W, 0, 9);
     stage_ask_range(&stage, B, 1, 1, W, 0, 4, WAIT);
     stage_ask_range(&stage, C, 1, 1, R, 5, 9, WAIT);
-    unlock(A, 1, 0, 3);
+    stage_unlock(&stage, A, 1, 0, 3);
     stage_silent(&stage);
-    unlock(A, 1, 4, 4);
+    stage_unlock(&stage, A, 1, 4, 4);
     stage_answered(&stage, B, 1, 0);
     stage_hold(&stage, A, 1, R, 5, 9);
     stage_answered(&stage, C, 1, 0);
@@ -83,7 +78,7 @@ static void test_holder_overtakes_who_waits_for_it(void **state)
     stage_ask_range(&stage, A, 1, 1, W, 0, 5, WAIT);
     stage_answered(&stage, A, 1, 0);
     stage_silent(&stage);
-    unlock(A, 1, 0, 5);
+    stage_unlock(&stage, A, 1, 0, 5);
     stage_answered(&stage, B, 1, 0);
 }
 
@@ -98,10 +93,10 @@ static void test_order_gives_way_to_a_circle(void **state)
     stage_ask_range(&stage, B, 1, 2, W, 0, 0, WAIT); /* for A: it would never end */
     stage_answered(&stage, A, 1, 0);
     stage_silent(&stage);
-    unlock(A, 1, 0, 0);
-    unlock(A, 2, 0, 0);
+    stage_unlock(&stage, A, 1, 0, 0);
+    stage_unlock(&stage, A, 2, 0, 0);
     stage_answered(&stage, B, 1, 0);
-    unlock(B, 1, 0, 0);
+    stage_unlock(&stage, B, 1, 0, 0);
     stage_answered(&stage, C, 1, 0);
 }
 
@@ -120,7 +115,7 @@ static void check_circle(int count)
     stage_answered(&stage, count - 1, 1, EDEADLK);
     stage_silent(&stage);
     for (int peer = count - 1; peer > 0; peer--) {
-        unlock(peer, peer + 1, 0, 0);
+        stage_unlock(&stage, peer, peer + 1, 0, 0);
         stage_answered(&stage, peer - 1, 1, 0);
     }
     assert_int_equal(stage.server.counters.deadlocks, 1);
@@ -149,7 +144,7 @@ static void test_deadlock_of_two_upgraders(void **state)
     stage_ask_range(&stage, A, 1, 1, W, 0, 0, WAIT);
     stage_ask_range(&stage, B, 1, 1, W, 0, 0, WAIT);
     stage_answered(&stage, B, 1, EDEADLK);
-    unlock(B, 1, 0, 0);
+    stage_unlock(&stage, B, 1, 0, 0);
     stage_answered(&stage, A, 1, 0);
 }
 
@@ -179,7 +174,7 @@ static void test_deadlock_closed_by_a_grant(void **state)
     stage_ask_range(&stage, A, 2, 2, W, 0, 0, WAIT);
     stage_ask_range(&stage, B, 1, 1, W, 0, 0, WAIT);
     stage_silent(&stage);
-    unlock(C, 1, 0, 0);
+    stage_unlock(&stage, C, 1, 0, 0);
     stage_answered(&stage, A, 1, 0);
     stage_answered(&stage, B, 1, EDEADLK);
     stage_silent(&stage);
@@ -236,7 +231,7 @@ static void test_listing_waits_for_tables(void **state)
     stage_silent(&stage);
     stage_ask_range(&stage, D, 3, 3, W, 0, 0, 0); /* nothing is let go of now */
     assert_int_equal(stage_answered(&stage, D, 3, 0), 0);
-    unlock(D, 3, 0, 0);
+    stage_unlock(&stage, D, 3, 0, 0);
     const struct lock lock = stage_lock(B, W, 0, 0);
     assert_int_equal(stage_return(&stage, B, 2, grant_b, &lock, 1, 0), WIRE_REASON_NONE);
     stage_silent(&stage);
@@ -264,13 +259,13 @@ static void test_listing_tells_of_deadlocks(void **state)
         stage_ask_range(&stage, C, 1, 1, W, 0, 0, WAIT);
         stage_ask_range(&stage, A, 1, 2, W, 0, 0, WAIT);
         stage_answered(&stage, A, 1, EDEADLK);
-        unlock(A, 1, 0, 0);
+        stage_unlock(&stage, A, 1, 0, 0);
         stage_answered(&stage, C, 1, 0);
-        unlock(C, 1, 0, 0);
-        unlock(C, 3, 0, 0);
+        stage_unlock(&stage, C, 1, 0, 0);
+        stage_unlock(&stage, C, 3, 0, 0);
         stage_answered(&stage, B, 1, 0);
-        unlock(B, 2, 0, 0);
-        unlock(B, 3, 0, 0);
+        stage_unlock(&stage, B, 2, 0, 0);
+        stage_unlock(&stage, B, 3, 0, 0);
     }
     list(A, 1);
     const struct wire_message *message = stage_next(&stage, A);
@@ -318,11 +313,12 @@ static void test_thousands(void **state)
     }
     for (uint32_t i = 0; i < COUNT; i += 2) {
         const struct lock lock = stage_lock(100 + (int)i, U, i, i);
-        struct wire_message message = {.kind = WIRE_LOCK, .id = stage_file(1)};
+        struct wire_message message = {.kind = WIRE_LOCK, .id = stage_file(1), .seq = 1};
         uint8_t data[WIRE_OPERATION_HEAD_MAX];
         message.data = data;
         message.data_size = (uint32_t)stage_put(&lock, "", data);
         assert_int_equal(locks_server_input(&stage.server, &stage.peers[A], &message), 0);
+        stage_answered(&stage, A, 1, 0);
         stage_answered(&stage, B, i + 1, 0);
         stage_silent(&stage);
     }

@@ -243,4 +243,12 @@ static inline void stage_hold(struct stage *stage, int peer, int file, enum lock
     assert_int_equal(stage_answered(stage, peer, 77, 0), 0);
 }
 
+/* Have @peer give that up. */
+static inline void stage_unlock(struct stage *stage, int peer, int file, uint64_t start,
+                                uint64_t end)
+{
+    stage_ask_range(stage, peer, 78, file, LOCK_NONE, start, end, 0);
+    assert_int_equal(stage_answered(stage, peer, 78, 0), 0);
+}
+
 #endif
