@@ -75,7 +75,7 @@ def read_constants(text):
 def read_flags(text, constants):
     """[(message, flag, bit)], from the blocks below comments that begin `X.flags`"""
     flags = []
-    blocks = re.findall(r"^/\* ([A-Z]+)\.flags(.*?)\*/\n((?:#define .*\n)+)", text,
+    blocks = re.findall(r"^/\* ([A-Z_]+)\.flags(.*?)\*/\n((?:#define .*\n)+)", text,
                         flags=re.MULTILINE)
     for message, also, defines in blocks:
         names = re.findall(r"WIRE_(\w+)", also)

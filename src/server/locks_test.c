@@ -86,7 +86,7 @@ static uint64_t expect_locked(struct raw_client *client, uint32_t error)
 
 static uint64_t lock_posix(struct raw_client *client)
 {
-    send_lock(client, 0, LOCK_POSIX, process_of(client), LOCK_WRITE);
+    send_lock(client, 0, LOCK_POSIX, process_of(client), LOCK_TYPE_WRITE);
     return expect_locked(client, 0);
 }
 
@@ -110,22 +110,22 @@ static void test_who_does_not_give_back_a_table_is_cut_off(void **state)
     start(1);
     const uint64_t grant = lock_posix(&one);
     assert_true(grant != 0);
-    send_lock(&other, WIRE_LOCK_WAIT, LOCK_POSIX, process_of(&other), LOCK_WRITE);
+    send_lock(&other, WIRE_LOCK_WAIT, LOCK_POSIX, process_of(&other), LOCK_TYPE_WRITE);
     expect_recall(&one, grant);
     expect_locked(&other, 0); /* after a second, without an answer */
     raw_expect_goodbye(&one, WIRE_REASON_TOO_SLOW);
-    test_server_expect_log(&test, "give back what others need");
+    test_server_expect_log(&test, "say hello or give back");
 }
 
 static void test_who_gives_it_back_is_not(void **state)
 {
     start(1);
     const uint64_t grant = lock_posix(&one);
-    send_lock(&other, WIRE_LOCK_WAIT, LOCK_POSIX, process_of(&other), LOCK_WRITE);
+    send_lock(&other, WIRE_LOCK_WAIT, LOCK_POSIX, process_of(&other), LOCK_TYPE_WRITE);
     expect_recall(&one, grant);
     give_back(&one, grant);
     expect_locked(&other, 0);
-    send_lock(&one, 0, LOCK_POSIX, process_of(&one), LOCK_READ);
+    send_lock(&one, 0, LOCK_POSIX, process_of(&one), LOCK_TYPE_READ);
     expect_locked(&one, EAGAIN);
     assert_int_equal(test_server_stats(&test).cut_off, 0);
 }
@@ -135,7 +135,7 @@ static void test_who_gives_it_back_is_not(void **state)
 static void test_another_client_s_process(void **state)
 {
     start(30);
-    send_lock(&one, 0, LOCK_POSIX, process_of(&other), LOCK_WRITE);
+    send_lock(&one, 0, LOCK_POSIX, process_of(&other), LOCK_TYPE_WRITE);
     raw_expect_end(&one);
     test_server_expect_log(&test, "cut off: ");
     lock_posix(&other);
@@ -144,10 +144,10 @@ static void test_another_client_s_process(void **state)
 static void test_another_client_s_open_file(void **state)
 {
     start(30);
-    send_lock(&one, 0, LOCK_OFD, open_file_of(&other, 1), LOCK_WRITE);
+    send_lock(&one, 0, LOCK_OFD, open_file_of(&other, 1), LOCK_TYPE_WRITE);
     raw_expect_end(&one);
     test_server_expect_log(&test, "cut off: ");
-    send_lock(&other, 0, LOCK_OFD, open_file_of(&other, 1), LOCK_WRITE);
+    send_lock(&other, 0, LOCK_OFD, open_file_of(&other, 1), LOCK_TYPE_WRITE);
     expect_locked(&other, 0);
 }
 
@@ -174,12 +174,12 @@ static void test_locks_of_a_shared_open_file(void **state)
     const hf_id shared = open_file_of(&one, 1);
     refer_to(&one, shared);
     refer_to(&other, shared);
-    send_lock(&other, 0, LOCK_FLOCK, shared, LOCK_WRITE);
+    send_lock(&other, 0, LOCK_FLOCK, shared, LOCK_TYPE_WRITE);
     assert_true(expect_locked(&other, 0) == 0); /* the table stays at the server */
-    send_lock(&third, WIRE_LOCK_WAIT, LOCK_FLOCK, open_file_of(&third, 1), LOCK_WRITE);
+    send_lock(&third, WIRE_LOCK_WAIT, LOCK_FLOCK, open_file_of(&third, 1), LOCK_TYPE_WRITE);
     raw_close(&other);
     test_server_await_clients(&test, 2);
-    send_lock(&one, WIRE_LOCK_TEST, LOCK_FLOCK, open_file_of(&one, 2), LOCK_READ);
+    send_lock(&one, WIRE_LOCK_TEST, LOCK_FLOCK, open_file_of(&one, 2), LOCK_TYPE_READ);
     const struct wire_message answer = raw_expect(&one, WIRE_LOCKED);
     assert_true(answer.data_size > 0);
     raw_close(&one);
@@ -193,7 +193,7 @@ static void test_locks_of_a_process_end_with_it(void **state)
 {
     start(30);
     lock_posix(&one);
-    send_lock(&other, WIRE_LOCK_WAIT, LOCK_POSIX, process_of(&other), LOCK_WRITE);
+    send_lock(&other, WIRE_LOCK_WAIT, LOCK_POSIX, process_of(&other), LOCK_TYPE_WRITE);
     raw_close(&one);
     expect_locked(&other, 0);
     raw_join(&one, test.address, "one");

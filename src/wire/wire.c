@@ -83,8 +83,9 @@ static uint8_t known_flags(enum wire_kind kind)
     case WIRE_LOCK:
         return WIRE_LOCK_FLAGS;
     case WIRE_LOCK_RETURN:
+        return WIRE_LOCK_RETURN_FLAGS;
     case WIRE_LOCK_LISTED:
-        return WIRE_MORE_FLAGS;
+        return WIRE_LOCK_LISTED_FLAGS;
     default:
         return 0;
     }

@@ -48,9 +48,11 @@ enum wire_direction { TO_SERVER, TO_CLIENT };
 #define WIRE_LOCK_WAIT 0x01 /* until it can be had, or a LOCK_CANCEL */
 #define WIRE_LOCK_TEST 0x02 /* change nothing: say whether it could be had, or what is in the way */
 #define WIRE_LOCK_FLAGS 0x03
-/* LOCK_RETURN.flags, LOCK_LISTED.flags */
+/* LOCK_RETURN.flags */
 #define WIRE_MORE 0x01 /* another one follows, with more of the same */
-#define WIRE_MORE_FLAGS 0x01
+#define WIRE_LOCK_RETURN_FLAGS 0x01
+/* LOCK_LISTED.flags: WIRE_MORE */
+#define WIRE_LOCK_LISTED_FLAGS 0x01
 
 /* GRANT.reason with WIRE_DENIED, PARKED.reason, and GOODBYE.reason. REASON(name, number, errno, text) */
 #define WIRE_REASONS(REASON)                                                                       \
@@ -70,7 +72,7 @@ enum wire_direction { TO_SERVER, TO_CLIENT };
     REASON(FRAME_TOO_LONG, 20, EMSGSIZE, "frame or value over the limit")                          \
     REASON(BAD_MESSAGE, 21, EPROTO, "message not allowed here")                                    \
     REASON(UNKNOWN_HANDLE, 22, EPROTO, "handle not open")                                          \
-    REASON(TOO_SLOW, 23, ETIMEDOUT, "client does not read, say hello or give back what others need")          \
+    REASON(TOO_SLOW, 23, ETIMEDOUT, "client does not read, say hello or give back")                \
     REASON(SHUTDOWN, 24, ESHUTDOWN, "the server stops")                                            \
     REASON(BAD_DESCRIPTOR, 25, EPROTO, "a descriptor is missing, left over or of the wrong kind")  \
     REASON(NOT_HELD, 26, EPROTO, "an operation on what the client does not hold")                  \
