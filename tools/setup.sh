@@ -35,6 +35,7 @@ for what in "$@"; do
         need pkg-config command -v pkg-config
         need libuv1-dev pkg-config --exists libuv
         need libcmocka-dev pkg-config --exists cmocka
+        need libsqlite3-dev pkg-config --exists sqlite3
         need python3 command -v python3
         ;;
     lint)

@@ -55,6 +55,33 @@ expect 'and in a directory that they open' \
     pool_is_right "direct:$work/pooled:/"
 expect_not 'what is no mount is refused' pool_is_right "ram:tmp"
 
+# ---- SQLite ----
+
+builds_sqlite() {
+    ${CC:-cc} -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wno-unused-parameter -Werror \
+        -I"$HF_SOURCE_DIR/include" "$HF_SOURCE_DIR/examples/sqlite/bank.c" \
+        "$HF_SOURCE_DIR/examples/sqlite/vfs.c" -o "$work/bank" \
+        "$HF_BUILD_DIR/libholdfast-server.a" "$HF_BUILD_DIR/libholdfast.a" -luv -lsqlite3 -lpthread
+}
+
+bank_is_sound() { # mount, option...
+    mount=$1
+    shift
+    timeout 100 "$work/bank" --transfers 100 "$@" "$mount" >"$work/said" &&
+        grep -q '^WAL: journal_mode=WAL needs shared memory' "$work/said" &&
+        grep -q '^400 transfers, integrity check: ok, 0 wrong$' "$work/said"
+}
+
+tellers_are_killed() {
+    bank_is_sound "$@" --kill && ! grep -q '^0 tellers killed$' "$work/said"
+}
+
+mkdir "$work/bank_host"
+expect 'SQLite on Holdfast compiles' builds_sqlite
+expect "four processes share a database in the server's memory" bank_is_sound ram:/
+expect 'and lose nothing when some are killed' tellers_are_killed ram:/
+expect 'and in a directory that they open' tellers_are_killed "direct:$work/bank_host:/"
+
 # ---- a counter ----
 
 address=unix:$work/socket
