@@ -170,7 +170,7 @@ static int get_range(off_t base, const struct flock *from, struct lock *lock)
         if (from->l_len - 1 > INT64_MAX - start) {
             return -EOVERFLOW;
         }
-        lock->end = (uint64_t)(start + from->l_len - 1);
+        lock->end = (uint64_t)(start + (from->l_len - 1));
     } else if (from->l_len < 0) {
         if (start + from->l_len < 0) {
             return -EINVAL;
