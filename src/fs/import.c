@@ -114,6 +114,7 @@ static int make_file(struct hf_fs *fs, hf_id ticket, const struct park_item *ite
     }
     return open_file_new(fs,
                          &place,
+                         "",
                          from->is_path ? BACKEND_NO_FILE : taken,
                          from->is_path ? from->flags : from->flags | access_mode,
                          handle,

@@ -175,8 +175,8 @@ int inode_give_node_of_file(struct inode *inode, intptr_t file);
 int inode_parent(struct inode *directory, struct inode *root, struct inode **parent);
 int inode_parent_held(struct inode *directory, struct inode *root, struct inode **parent);
 
-/* The directory that a file was looked up in last, with a reference; NULL: it is not in the table. It
- * may have lost the file since. */
+/* The directory that it was looked up in last, with a reference; NULL: that is not in the table. It may
+ * have lost it since. */
 struct inode *inode_find_seen_in(const struct inode *inode);
 
 static inline void inode_seen_in(struct inode *inode, const struct inode *directory)

@@ -26,51 +26,42 @@ static bool put_in_front(struct path *path, const char *text, size_t length)
     return path->start > 0;
 }
 
-/* The directory that @inode was last seen in, with a reference; NULL: not known. */
-static struct inode *find_directory(struct inode *inode)
+/* Put the name that @inode has in @directory in front; if there is none known, @name. Return: is there
+ * room, and a name? */
+static bool put_name(struct path *path, struct inode *directory, const struct inode *inode,
+                     const char *name)
 {
-    struct inode *directory = NULL;
-    if (inode->type != S_IFDIR) {
-        return inode_find_seen_in(inode);
-    }
-    pthread_mutex_lock(&inode->fs->inodes_mutex);
-    if (inode->parent != NULL) {
-        directory = inode_ref(inode->parent);
-    }
-    pthread_mutex_unlock(&inode->fs->inodes_mutex);
-    return directory;
-}
-
-/* Put the name that @inode has in @directory in front. Return: is there room, and a name? */
-static bool put_name(struct path *path, struct inode *directory, const struct inode *inode)
-{
-    bool goes_on = false;
+    const struct dentry *dentry = NULL;
     pthread_mutex_lock(&directory->mutex);
     if (directory->entries->count <= ENTRIES_MAX) {
-        const struct dentry *dentry = directory_find_inode(directory->entries, inode);
-        goes_on = dentry != NULL && put_in_front(path, dentry->name, dentry->length) &&
-                  put_in_front(path, "/", 1);
+        dentry = directory_find_inode(directory->entries, inode);
     }
+    name = dentry != NULL ? dentry->name : name;
+    const bool goes_on =
+        name[0] != '\0' && put_in_front(path, name, strlen(name)) && put_in_front(path, "/", 1);
     pthread_mutex_unlock(&directory->mutex);
     return goes_on;
 }
 
-void lock_path_find(struct inode *inode, const struct mount *mount, char out[LOCK_PATH_MAX + 1])
+void lock_path_find(const struct open_file *file, char out[LOCK_PATH_MAX + 1])
 {
+    const char *prefix = file->mount->path;
+    const char *name = file->name;
     struct path path = {.start = LOCK_PATH_MAX};
-    struct inode *here = inode_ref(inode);
+    struct inode *here = inode_ref(file->inode);
     bool goes_on = true;
-    while (goes_on && !hf_id_equal(here->node.id, mount->root_id)) {
-        struct inode *directory = find_directory(here);
-        goes_on = directory != NULL && directory != here && put_name(&path, directory, here);
+    while (goes_on && !hf_id_equal(here->node.id, file->mount->root_id)) {
+        struct inode *directory = inode_find_seen_in(here);
+        goes_on = directory != NULL && directory != here && put_name(&path, directory, here, name);
         inode_unref(here);
         here = directory;
+        name = ""; /* those above go by what the caches say */
     }
     inode_unref(here);
     if (!goes_on && path.start < LOCK_PATH_MAX && path.buffer[path.start] == '/') {
         path.start++; /* it does not begin at the root */
-    } else if (goes_on && (here == inode || strcmp(mount->path, "/") != 0)) {
-        (void)put_in_front(&path, mount->path, strlen(mount->path));
+    } else if (goes_on && (here == file->inode || strcmp(prefix, "/") != 0)) {
+        (void)put_in_front(&path, prefix, strlen(prefix));
     }
     const size_t length = LOCK_PATH_MAX - path.start;
     memcpy(out, path.buffer + path.start, length);

@@ -44,7 +44,7 @@ static int ask(struct open_file *file, int fd, unsigned flags, const hf_wait_opt
     hf_client *client = file->fs->client;
     char path[LOCK_PATH_MAX + 1];
     struct special_wait *outside = NULL;
-    lock_path_find(file->inode, file->mount, path);
+    lock_path_find(file, path);
     if ((flags & LOCKS_WAIT) != 0) {
         outside = special_wait_begin(file, fd);
         if (outside == NULL) {

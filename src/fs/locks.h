@@ -23,8 +23,7 @@ void locks_file_closed(struct open_file *file);
 /* @file has just become SHARED, in this process only so far. Return: 0, -ENOTCONN. */
 int locks_file_shared(struct open_file *file);
 
-/* lock_path.c: the path of an inode that was opened in @mount, or the end of it; "" if it is not
- * known. */
-void lock_path_find(struct inode *inode, const struct mount *mount, char out[LOCK_PATH_MAX + 1]);
+/* lock_path.c: the path of an open file, or as much of its end as is known or fits. */
+void lock_path_find(const struct open_file *file, char out[LOCK_PATH_MAX + 1]);
 
 #endif

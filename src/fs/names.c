@@ -328,7 +328,7 @@ int fs_open_file(struct hf_fs *fs, int at, const char *path, int flags, mode_t m
     if (result < 0) {
         return result;
     }
-    return open_file_new(fs, &opening.place, opening.backend_file, flags, NULL, out);
+    return open_file_new(fs, &opening.place, path, opening.backend_file, flags, NULL, out);
 }
 
 int fs_open(struct hf_fs *fs, int at, const char *path, int flags, mode_t mode,

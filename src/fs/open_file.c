@@ -31,11 +31,14 @@ static const struct {
 
 #define VALUE_FLAGS UINT32_C(15)
 
-int open_file_new(struct hf_fs *fs, const struct place *place, intptr_t backend_file, int flags,
-                  hf_sync *handle, struct open_file **out)
+int open_file_new(struct hf_fs *fs, const struct place *place, const char *path,
+                  intptr_t backend_file, int flags, hf_sync *handle, struct open_file **out)
 {
+    const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    const size_t name_size = strlen(name) + 1;
     struct inode *inode = place->inode;
-    struct open_file *file = calloc(1, sizeof *file);
+    struct open_file *file = calloc(1, sizeof *file + name_size);
     int result = file == NULL ? -ENOMEM : mount_use(place->mount);
     if (result == 0 && (flags & O_PATH) != 0) {
         result = inode_keep(inode);
@@ -52,6 +55,7 @@ int open_file_new(struct hf_fs *fs, const struct place *place, intptr_t backend_
         free(file);
         return result;
     }
+    memcpy(file->name, name, name_size);
     file->fs = fs;
     atomic_init(&file->references, 1);
     file->mount = place->mount;

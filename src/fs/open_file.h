@@ -53,14 +53,15 @@ struct open_file {
     off_t offset;                /* of a SHARED one as the value said when it was locked */
     _Atomic int flags;    /* of OPEN_FILE_STATUS; while PRIVATE it may be read without the mutex */
     uint32_t export_item; /* see export.c; with the gate closed */
+    char name[];          /* by which it was opened, for people; "" if it was not known */
 };
 
-/* An open file with one reference; private, unless there is a @handle. Takes over the reference to
+/* An open file with one reference, opened by the last name in @path; private, unless there is a @handle. Takes over the reference to
  * @place's inode, @handle and @backend_file, which inode_file_opened() was told of, on failure too.
  * With O_PATH in @flags @backend_file is BACKEND_NO_FILE, and the inode has a node.
  * Return: 0, -ENOMEM, or what mount_use() says. */
-int open_file_new(struct hf_fs *fs, const struct place *place, intptr_t backend_file, int flags,
-                  hf_sync *handle, struct open_file **out);
+int open_file_new(struct hf_fs *fs, const struct place *place, const char *path,
+                  intptr_t backend_file, int flags, hf_sync *handle, struct open_file **out);
 
 /* The last reference closes it. @file may be NULL. */
 void open_file_unref(struct open_file *file);

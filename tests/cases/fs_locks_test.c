@@ -372,6 +372,91 @@ static void limit(struct fs_world *world, void *argument)
 }
 LOCKS_TEST(limit)
 
+/* ---- lists ---- */
+
+struct listing {
+    hf_lock_info infos[8];
+    char paths[8][256];
+    int count;
+};
+
+static int note(void *context, const hf_lock_info *info)
+{
+    struct listing *listing = context;
+    CHECK(listing->count < 8);
+    listing->infos[listing->count] = *info;
+    const int length = snprintf(listing->paths[listing->count++], 256, "%s", info->path);
+    CHECK(length < 256);
+    return 0;
+}
+
+static int stop(void *context, const hf_lock_info *info)
+{
+    return 7;
+}
+
+/* The one of this kind that starts there. */
+static int find(const struct listing *listing, int kind, off_t start)
+{
+    int found = -1;
+    for (int i = 0; i < listing->count; i++) {
+        if (listing->infos[i].kind == kind && listing->infos[i].start == start) {
+            CHECK_EQUAL(found, -1);
+            found = i;
+        }
+    }
+    CHECK(found >= 0);
+    return found;
+}
+
+/* A list says what there is, of whom, and where; also what a client had to itself until then. */
+static void listing(struct fs_world *world, void *argument)
+{
+    struct pair pair = pair_begin(world);
+    struct listing list = {.count = 0};
+    CHECK_EQUAL(hf_mkdir(pair.a, "d", 0777), 0);
+    CHECK_EQUAL(hf_mkdir(pair.a, "d/e", 0777), 0);
+    const int deep = open_file(pair.a, "d/e/deep");
+    const int directory = hf_open(pair.b, "d/e", O_RDONLY | O_DIRECTORY, 0);
+    CHECK_EQUAL(set_range(pair.a, deep, F_SETLK, F_RDLCK, 100, 10), 0);
+    CHECK_EQUAL(set_range(pair.b, pair.b_fd, F_OFD_SETLK, F_WRLCK, 5, 0), 0);
+    CHECK_EQUAL(hf_flock(pair.b, directory, LOCK_SH, NULL), 0);
+    for (int round = 0; round < 2; round++) {
+        list = (struct listing){.count = 0};
+        CHECK_EQUAL(hf_lock_list(world->client, note, &list), 0);
+        CHECK_EQUAL(list.count, 3);
+        const hf_lock_info *posix = &list.infos[find(&list, F_SETLK, 100)];
+        const hf_lock_info *of_file = &list.infos[find(&list, F_OFD_SETLK, 5)];
+        const hf_lock_info *flocked = &list.infos[find(&list, 0, 0)];
+        CHECK_EQUAL(posix->state, HF_LOCK_HELD);
+        CHECK_EQUAL(posix->type, F_RDLCK);
+        CHECK_EQUAL(posix->end, 109);
+        CHECK_EQUAL(posix->pid, getpid());
+        CHECK_EQUAL(posix->client, hf_client_number(world->client));
+        CHECK_EQUAL(posix->cycle, 0);
+        CHECK_EQUAL(of_file->type, F_WRLCK);
+        CHECK_EQUAL(of_file->end, LLONG_MAX);
+        CHECK_EQUAL(of_file->client, hf_client_number(pair.b->client));
+        CHECK_EQUAL(flocked->type, F_RDLCK);
+        CHECK_EQUAL(strcmp(list.paths[posix - list.infos], "/d/e/deep"), 0);
+        CHECK_EQUAL(strcmp(list.paths[of_file - list.infos], "/file"), 0);
+        CHECK_EQUAL(strcmp(list.paths[flocked - list.infos], "/d/e"), 0);
+    }
+    CHECK_EQUAL(hf_lock_list(world->client, stop, NULL), 7);
+    CHECK_EQUAL(hf_lock_list(world->client, NULL, NULL), -EINVAL);
+    /* A renamed one is told by its new name with the next message about it. */
+    CHECK_EQUAL(hf_rename(pair.a, "d/e/deep", "d/moved"), 0);
+    CHECK_EQUAL(set_range(pair.a, deep, F_SETLK, F_WRLCK, 100, 10), 0);
+    list = (struct listing){.count = 0};
+    CHECK_EQUAL(hf_lock_list(world->client, note, &list), 0);
+    CHECK_EQUAL(strcmp(list.paths[find(&list, F_SETLK, 100)], "/d/moved"), 0);
+    CHECK_EQUAL(hf_unlink(pair.a, "d/moved"), 0);
+    CHECK_EQUAL(hf_rmdir(pair.a, "d/e"), 0);
+    CHECK_EQUAL(hf_rmdir(pair.a, "d"), 0);
+    pair_end(&pair);
+}
+LOCKS_TEST(listing)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_listing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
