@@ -15,6 +15,7 @@
  * hf_flock() with LOCK_NB, look at what is held only, as in Linux.
  *
  * Locks of programs outside, on the files of a direct mount, are not seen, nor do they see these.
+ * An open pipe or device has locks of its own in each process: a child does not inherit them.
  */
 #ifndef HOLDFAST_LOCK_H
 #define HOLDFAST_LOCK_H
