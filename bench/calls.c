@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <holdfast/lock.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -209,6 +211,50 @@ static bool kernel_create_and_write(struct calls_state *state, uint64_t i)
 
 const struct operation operation_create_and_write = {.ours = our_create_and_write,
                                                      .kernels = kernel_create_and_write};
+
+static bool lock_byte(hf_fs *fs, int fd, int command)
+{
+    return side_lock(fs, fd, command, F_WRLCK, 0) == 0 &&
+           side_lock(fs, fd, command, F_UNLCK, 0) == 0;
+}
+
+static bool our_lock_posix(struct calls_state *state, uint64_t i)
+{
+    return lock_byte(state->subject.fs, state->our_file, F_SETLK);
+}
+
+static bool kernel_lock_posix(struct calls_state *state, uint64_t i)
+{
+    return lock_byte(NULL, state->kernel_file, F_SETLK);
+}
+
+const struct operation operation_lock_posix = {.ours = our_lock_posix,
+                                               .kernels = kernel_lock_posix};
+
+static bool our_lock_ofd(struct calls_state *state, uint64_t i)
+{
+    return lock_byte(state->subject.fs, state->our_file, F_OFD_SETLK);
+}
+
+static bool kernel_lock_ofd(struct calls_state *state, uint64_t i)
+{
+    return lock_byte(NULL, state->kernel_file, F_OFD_SETLK);
+}
+
+const struct operation operation_lock_ofd = {.ours = our_lock_ofd, .kernels = kernel_lock_ofd};
+
+static bool our_flock(struct calls_state *state, uint64_t i)
+{
+    return hf_flock(state->subject.fs, state->our_file, LOCK_EX, NULL) == 0 &&
+           hf_flock(state->subject.fs, state->our_file, LOCK_UN, NULL) == 0;
+}
+
+static bool kernel_flock(struct calls_state *state, uint64_t i)
+{
+    return flock(state->kernel_file, LOCK_EX) == 0 && flock(state->kernel_file, LOCK_UN) == 0;
+}
+
+const struct operation operation_flock = {.ours = our_flock, .kernels = kernel_flock};
 
 /* ---- the process ---- */
 

@@ -23,6 +23,7 @@ extern const struct operation operation_open;
 extern const struct operation operation_write_64_at_place, operation_write_64, operation_append_64;
 extern const struct operation operation_write_page, operation_read_page;
 extern const struct operation operation_create, operation_create_and_write;
+extern const struct operation operation_lock_posix, operation_lock_ofd, operation_flock;
 
 /* A row. */
 struct call {

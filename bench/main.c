@@ -6,6 +6,7 @@
  */
 #include "fs.h"
 #include "harness.h"
+#include "locks.h"
 #include "served.h"
 #include "sync.h"
 
@@ -21,7 +22,8 @@
 #define QUICK_ROUNDS 3
 
 /* Later groups are added here. */
-static const struct bench_group *const groups[] = {&sync_group, &fs_group, &served_group};
+static const struct bench_group *const groups[] = {
+    &sync_group, &fs_group, &served_group, &locks_group};
 
 #define GROUP_COUNT (sizeof(groups) / sizeof(groups[0]))
 

@@ -365,5 +365,6 @@ uint64_t client_messages(hf_client *client)
     hf_client_stats stats;
     hf_client_get_stats(client, &stats);
     return stats.acquires_sent + stats.releases_sent + stats.cancels_sent + stats.grants_received +
-           stats.recalls_received + stats.operations_sent + stats.answers_received;
+           stats.recalls_received + stats.operations_sent + stats.answers_received +
+           stats.locks_sent + stats.locked_received;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <holdfast/lock.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,6 +32,12 @@ ssize_t side_pread(hf_fs *fs, int fd, void *buffer, size_t size, off_t offset)
 {
     return fs != NULL ? hf_pread(fs, fd, buffer, size, offset)
                       : kernels(pread(fd, buffer, size, offset));
+}
+
+ssize_t side_pwrite(hf_fs *fs, int fd, const void *buffer, size_t size, off_t offset)
+{
+    return fs != NULL ? hf_pwrite(fs, fd, buffer, size, offset)
+                      : kernels(pwrite(fd, buffer, size, offset));
 }
 
 ssize_t side_write(hf_fs *fs, int fd, const void *buffer, size_t size)
@@ -71,6 +78,13 @@ int side_rmdir(hf_fs *fs, const char *path)
 int side_unlink(hf_fs *fs, const char *path)
 {
     return fs != NULL ? hf_unlink(fs, path) : (int)kernels(unlink(path));
+}
+
+int side_lock(hf_fs *fs, int fd, int command, short type, off_t byte)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    return fs != NULL ? hf_lock(fs, fd, command, &lock, NULL)
+                      : (int)kernels(fcntl(fd, command, &lock));
 }
 
 bool side_make_file(hf_fs *fs, const char *path, size_t size)

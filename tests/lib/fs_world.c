@@ -33,11 +33,6 @@ bool fs_world_sends_always(void)
     return getenv("HF_TEST_SENDS_ALWAYS") != NULL;
 }
 
-void fs_world_init(struct fs_world *world)
-{
-    fs_world_init_in(world, "/tmp");
-}
-
 /* What a served world's server has, whom nobody may ask too. */
 static void start_server(struct fs_world *world)
 {
@@ -57,7 +52,7 @@ static void start_server(struct fs_world *world)
     test_server_start(&world->server);
 }
 
-void fs_world_init_in(struct fs_world *world, const char *parent)
+static void init(struct fs_world *world, const char *parent, void (*set)(hf_limits *limits))
 {
     *world = (struct fs_world){
         .patience_seconds = FS_WORLD_PATIENCE_SECONDS,
@@ -77,7 +72,25 @@ void fs_world_init_in(struct fs_world *world, const char *parent)
         NULL, sizeof *world->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(world->shared != MAP_FAILED);
     fs_world_set_meeting(world, 2);
+    if (set != NULL) {
+        set(&world->server.config.limits);
+    }
     start_server(world);
+}
+
+void fs_world_init(struct fs_world *world)
+{
+    init(world, "/tmp", NULL);
+}
+
+void fs_world_init_in(struct fs_world *world, const char *parent)
+{
+    init(world, parent, NULL);
+}
+
+void fs_world_init_limited(struct fs_world *world, void (*set)(hf_limits *limits))
+{
+    init(world, "/tmp", set);
 }
 
 static int remove_entry(const char *path, const struct stat *attributes, int type, struct FTW *at)
@@ -89,10 +102,10 @@ void fs_world_deinit(struct fs_world *world)
 {
     test_server_await_clients(&world->server, 0);
     const hf_server_stats stats = test_server_stats(&world->server);
-    if (stats.cut_off != 0) {
+    if (stats.cut_off != world->cut_off) {
         test_server_show_log(&world->server, "cut off");
     }
-    assert_int_equal(stats.cut_off, 0);
+    assert_int_equal(stats.cut_off, world->cut_off);
     assert_int_equal(stats.uses, 0);
     assert_int_equal(stats.reserved_pages, 0);
     assert_int_equal(stats.reserved_inodes, 0);

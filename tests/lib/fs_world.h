@@ -47,6 +47,7 @@ struct fs_world {
     /* On a served mount there is no system call that looks at the callers' pointers: actors have
      * them checked. Change it after init. */
     bool bad_pointers;
+    uint64_t cut_off;  /* clients that the server will have cut off; 0 unless told after init */
     hf_client *client; /* an actor's own */
     hf_fs *fs;
 };
@@ -79,6 +80,9 @@ bool fs_world_sends_always(void);
 
 /* The same with both directories in a folder below @parent. */
 void fs_world_init_in(struct fs_world *world, const char *parent);
+
+/* The same as fs_world_init() with other limits: @set changes the defaults. */
+void fs_world_init_limited(struct fs_world *world, void (*set)(hf_limits *limits));
 
 /* Fails the test if anything but files in the two directories is left. */
 void fs_world_deinit(struct fs_world *world);
