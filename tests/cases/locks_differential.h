@@ -94,7 +94,8 @@ unsigned model_count(const struct model *model);
 struct found {
     enum family family;
     int file;
-    int seat; /* whose POSIX lock it is; -1: an open file's */
+    int seat;    /* whose POSIX lock it is; -1: an open file's */
+    int but_not; /* an owner; or -1 */
     short type;
     int64_t begin;
     int64_t end;

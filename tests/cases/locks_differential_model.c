@@ -247,7 +247,8 @@ bool model_has(const struct model *model, const struct found *found)
     const int from = found->seat >= 0 ? found->seat : SEATS;
     const int to = found->seat >= 0 ? found->seat + 1 : OWNERS;
     for (int owner = from; owner < to; owner++) {
-        if (has_run(model->held[found->family][found->file][owner], found)) {
+        if (owner != found->but_not &&
+            has_run(model->held[found->family][found->file][owner], found)) {
             return true;
         }
     }

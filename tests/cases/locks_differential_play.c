@@ -134,13 +134,14 @@ static bool is_true_conflict(struct stage *stage, const struct deed *deed, const
         .family = FAMILY_RECORD,
         .file = deed->request.file,
         .seat = lock_players_find(&stage->sides[OURS], told->l_pid),
+        .but_not = deed->request.owner,
         .type = told->l_type,
         .begin = told->l_start,
         .end = told->l_len == 0 ? INT64_MAX : told->l_start + told->l_len - 1,
     };
     stage->counts.others_told++;
-    return told->l_whence == SEEK_SET && found.seat != deed->seat &&
-           (found.seat >= 0 || told->l_pid == -1) && model_has(&stage->model, &found) &&
+    return told->l_whence == SEEK_SET && (found.seat >= 0 || told->l_pid == -1) &&
+           model_has(&stage->model, &found) &&
            (told->l_type == F_WRLCK || deed->order.lock.l_type == F_WRLCK);
 }
 
@@ -350,6 +351,7 @@ static bool is_in_model(struct stage *stage, const struct lock_listed *listed)
         .family = listed->kind == 0 ? FAMILY_WHOLE : FAMILY_RECORD,
         .file = (int)(file - stage->first_file),
         .seat = listed->kind == F_SETLK ? lock_players_find(&stage->sides[OURS], listed->pid) : -1,
+        .but_not = -1,
         .type = listed->type,
         .begin = listed->start,
         .end = listed->end,

@@ -111,7 +111,7 @@ static inline bool lock_players_is_seated(const struct lock_players *players, in
 /* Give an order. Forks and ends go by the functions below. */
 void lock_players_tell(struct lock_players *players, int seat, const struct lock_order *order);
 
-/* Wait until this player has answered. */
+/* Wait until this player has answered, if it has not. */
 const struct lock_answer *lock_players_hear(struct lock_players *players, int seat);
 
 /* Wait until everybody has answered or waits for a lock. @actor: who did something last, -1: one
