@@ -15,7 +15,8 @@
  * - to wait twice in the name of one open file.
  * - F_OFD_GETLK with F_UNLCK, which only some kernels know.
  * And the kernel follows only one of those who are in the way of a waiting process, so it may find a
- * deadlock late: where ours says -EDEADLK and it is one, its process is made to give up as well.
+ * deadlock late: where ours says -EDEADLK and it is one, its process is made to give up as well. It
+ * sees some that lead through open files, too, though not all of those are some: then our process is.
  */
 #ifndef HF_TESTS_CASES_LOCKS_DIFFERENTIAL_H
 #define HF_TESTS_CASES_LOCKS_DIFFERENTIAL_H
@@ -77,8 +78,10 @@ bool request_conflicts(const struct request *one, const struct request *other);
 bool model_is_in_the_way(const struct model *model, const struct request *request, int owner);
 bool model_is_free(const struct model *model, const struct request *request);
 
-/* Would a process that waits for it wait for itself? */
-bool model_is_deadlock(const struct model *model, const struct request *request);
+/* Would a process that waits for it wait for itself? @through_open_files: maybe because one waits in
+ * the name of an open file. */
+bool model_is_deadlock(const struct model *model, const struct request *request,
+                       bool through_open_files);
 
 void model_apply(struct model *model, const struct request *request);
 

@@ -133,7 +133,7 @@ static bool somebody_waits(const struct model *model, const struct request *requ
 /* May it wait, or do the two differ then? */
 static bool may_wait(const struct model *model, const struct request *request)
 {
-    if (request->type == F_UNLCK || model_is_deadlock(model, request)) {
+    if (request->type == F_UNLCK || model_is_deadlock(model, request, false)) {
         return true;
     }
     return !somebody_waits(model, request, model_is_free(model, request));
@@ -200,7 +200,7 @@ static bool choose_record(const struct model *model, struct dice *dice, struct d
     for (int left = dice_percent(dice, 20) ? 20 : 0; left > 0; left--) {
         *deed = empty;
         if (choose_any_record(model, dice, deed) && deed->is_request && deed->is_valid &&
-            deed->may_wait && model_is_deadlock(model, &deed->request)) {
+            deed->may_wait && model_is_deadlock(model, &deed->request, false)) {
             return true;
         }
     }

@@ -105,22 +105,22 @@ bool model_is_free(const struct model *model, const struct request *request)
     return true;
 }
 
-/* Does who waits for @request wait for the process @goal? @seen: seats that were looked at. */
+/* Does who waits for @request wait for the process @goal? @seen: owners that were looked at. */
 static bool leads_to(const struct model *model, const struct request *request, int goal,
-                     unsigned *seen)
+                     bool through_open_files, uint64_t *seen)
 {
-    for (int seat = 0; seat < SEATS; seat++) {
-        if (!model_is_in_the_way(model, request, seat)) {
+    for (int owner = 0; owner < (through_open_files ? OWNERS : SEATS); owner++) {
+        if ((*seen >> owner & 1) != 0 || !model_is_in_the_way(model, request, owner)) {
             continue;
         }
-        if (seat == goal) {
+        if (owner == goal) {
             return true;
         }
-        const struct request *next = &model->waiting[seat];
-        if ((*seen & 1U << seat) == 0 && model->waits[seat] && next->family == FAMILY_RECORD &&
-            next->owner == seat) {
-            *seen |= 1U << seat;
-            if (leads_to(model, next, goal, seen)) {
+        *seen |= UINT64_C(1) << owner;
+        for (int seat = 0; seat < SEATS; seat++) {
+            const struct request *next = &model->waiting[seat];
+            if (model->waits[seat] && next->family == FAMILY_RECORD && next->owner == owner &&
+                leads_to(model, next, goal, through_open_files, seen)) {
                 return true;
             }
         }
@@ -128,11 +128,12 @@ static bool leads_to(const struct model *model, const struct request *request, i
     return false;
 }
 
-bool model_is_deadlock(const struct model *model, const struct request *request)
+bool model_is_deadlock(const struct model *model, const struct request *request,
+                       bool through_open_files)
 {
-    unsigned seen = 0;
+    uint64_t seen = 0;
     return request->family == FAMILY_RECORD && request->owner < SEATS &&
-           leads_to(model, request, request->owner, &seen);
+           leads_to(model, request, request->owner, through_open_files, &seen);
 }
 
 void model_apply(struct model *model, const struct request *request)

@@ -19,7 +19,8 @@ struct stage {
     struct fs_world world;
     struct lock_players sides[SIDES];
     struct model model;
-    unsigned first_file; /* of this sequence: each has files of its own */
+    unsigned first_file;  /* of this sequence: each has files of its own */
+    ino_t numbers[FILES]; /* ours */
     struct stage_counts counts;
     size_t used;
     char lines[LINES_BYTES]; /* what was done, for people */
@@ -176,21 +177,24 @@ static bool is_same_lock(struct stage *stage, const struct deed *deed)
            is_true_conflict(stage, deed, ours);
 }
 
-/* The kernel may find a deadlock later than ours: then its process gives up by hand. */
-static void agree_about_deadlock(struct stage *stage, const struct deed *deed)
+/* One side says that it is a deadlock and the other one waits: the wait is ended by hand, if that is
+ * where they are meant to differ. @seat wants @request. */
+static void agree_about_deadlock(struct stage *stage, int seat, const struct request *request)
 {
-    struct lock_player *ours = player_of(stage, OURS, deed->seat);
-    struct lock_player *theirs = player_of(stage, KERNELS, deed->seat);
-    if (!deed->is_request || !deed->may_wait || !theirs->is_busy || ours->is_busy ||
-        ours->answer.result != -EDEADLK || !model_is_deadlock(&stage->model, &deed->request)) {
-        return;
-    }
-    stage->counts.deadlocks_found_first++;
-    lock_players_cancel(&stage->sides[KERNELS], deed->seat);
-    lock_players_hear(&stage->sides[KERNELS], deed->seat);
-    lock_players_settle(&stage->sides[KERNELS], -1);
-    if (theirs->answer.result == -ECANCELED) {
-        theirs->answer.result = -EDEADLK;
+    for (int side = 0; side < SIDES; side++) {
+        struct lock_player *refused = player_of(stage, side, seat);
+        struct lock_player *waiting = player_of(stage, !side, seat);
+        if (refused->is_busy || !refused->has_news || refused->answer.result != -EDEADLK ||
+            !waiting->is_busy || !model_is_deadlock(&stage->model, request, side == KERNELS)) {
+            continue;
+        }
+        *(side == OURS ? &stage->counts.found_first : &stage->counts.kernels_alone) += 1;
+        lock_players_cancel(&stage->sides[!side], seat);
+        lock_players_hear(&stage->sides[!side], seat);
+        lock_players_settle(&stage->sides[!side], -1);
+        if (waiting->answer.result == -ECANCELED) {
+            waiting->answer.result = -EDEADLK;
+        }
     }
 }
 
@@ -212,15 +216,18 @@ static bool is_same_seat(struct stage *stage, int seat)
     return false;
 }
 
-/* Compare what everybody has answered, and believe it. @deed: NULL for an end. */
+/* Compare what everybody has answered, and believe it. */
 static bool compare(struct stage *stage, const struct deed *deed)
 {
     struct model *model = &stage->model;
-    if (deed->kind == DEED_ORDER) {
-        agree_about_deadlock(stage, deed);
-    }
     bool same = true;
+    if (deed->is_request && deed->may_wait) {
+        agree_about_deadlock(stage, deed->seat, &deed->request);
+    }
     for (int seat = 0; seat < SEATS; seat++) {
+        if (model->waits[seat]) {
+            agree_about_deadlock(stage, seat, &model->waiting[seat]);
+        }
         same = is_same_seat(stage, seat) && same;
     }
     if (!same) {
@@ -345,19 +352,21 @@ static enum verdict do_step(struct stage *stage, const struct step *step)
 
 static bool is_in_model(struct stage *stage, const struct lock_listed *listed)
 {
-    const char *digits = strrchr(listed->path, 'f');
-    const unsigned long file = digits != NULL ? strtoul(digits + 1, NULL, 10) : 0;
+    int file = 0;
+    while (file < FILES && stage->numbers[file] != listed->file.object) {
+        file++;
+    }
     const struct found found = {
         .family = listed->kind == 0 ? FAMILY_WHOLE : FAMILY_RECORD,
-        .file = (int)(file - stage->first_file),
+        .file = file,
         .seat = listed->kind == F_SETLK ? lock_players_find(&stage->sides[OURS], listed->pid) : -1,
         .but_not = -1,
         .type = listed->type,
         .begin = listed->start,
         .end = listed->end,
     };
-    return digits != NULL && found.file >= 0 && found.file < FILES &&
-           (listed->kind != F_SETLK || found.seat >= 0) && model_has(&stage->model, &found);
+    return file < FILES && (listed->kind != F_SETLK || found.seat >= 0) &&
+           model_has(&stage->model, &found);
 }
 
 /* The server's list of locks is the model's. */
@@ -376,10 +385,10 @@ static bool has_the_same_locks(struct stage *stage, int seat)
         if (!is_in_model(stage, listed)) {
             same = false;
             say(stage,
-                "  listed but not held: kind %d type %d of %s, %lld to %lld, pid %d seat %d\n",
+                "  listed but not held: kind %d type %d of inode %llu, %lld to %lld, pid %d seat %d\n",
                 listed->kind,
                 listed->type,
-                listed->path,
+                (unsigned long long)listed->file.object,
                 (long long)listed->start,
                 (long long)listed->end,
                 listed->pid,
@@ -441,7 +450,11 @@ static void begin_sequence(struct stage *stage)
     for (unsigned file = 0; file < FILES; file++) {
         for (int side = 0; side < SIDES; side++) {
             const struct lock_order order = lock_order_make(stage->first_file + file, FILE_BYTES);
-            assert_int_equal(lock_players_do(&stage->sides[side], 0, order)->result, 0);
+            const struct lock_answer *answer = lock_players_do(&stage->sides[side], 0, order);
+            assert_int_equal(answer->result, 0);
+            if (side == OURS) {
+                stage->numbers[file] = answer->number;
+            }
         }
     }
 }

@@ -11,10 +11,11 @@ struct stage;
 struct stage_counts {
     uint64_t steps;
     uint64_t waits, granted_later;
-    uint64_t refused;               /* -EAGAIN */
-    uint64_t deadlocks;             /* -EDEADLK, on both sides */
-    uint64_t deadlocks_found_first; /* by ours, of these */
-    uint64_t others_told; /* tests for a lock that told of different ones, both in the way */
+    uint64_t refused;       /* -EAGAIN */
+    uint64_t deadlocks;     /* -EDEADLK, on both sides */
+    uint64_t found_first;   /* by ours, of these */
+    uint64_t kernels_alone; /* that lead through open files */
+    uint64_t others_told;   /* tests for a lock that told of different ones, both in the way */
 };
 
 struct stage *stage_new(void);

@@ -110,17 +110,19 @@ static void test_locks_are_as_the_kernels(void **state)
         }
     }
     const struct stage_counts *counts = stage_counts(stage);
-    print_message("# %llu sequences, %llu steps in %.1f s: %llu waits, %llu granted later, %llu "
-                  "refused, %llu deadlocks (%llu found earlier), %llu other conflicts told\n",
-                  (unsigned long long)count,
-                  (unsigned long long)counts->steps,
-                  (double)(clock_now_ns() - begin_ns) / 1e9,
-                  (unsigned long long)counts->waits,
-                  (unsigned long long)counts->granted_later,
-                  (unsigned long long)counts->refused,
-                  (unsigned long long)counts->deadlocks,
-                  (unsigned long long)counts->deadlocks_found_first,
-                  (unsigned long long)counts->others_told);
+    print_message(
+        "# %llu sequences, %llu steps in %.1f s: %llu waits, %llu granted later, %llu "
+        "refused, %llu deadlocks (%llu found first, %llu by the kernel alone), %llu other conflicts told\n",
+        (unsigned long long)count,
+        (unsigned long long)counts->steps,
+        (double)(clock_now_ns() - begin_ns) / 1e9,
+        (unsigned long long)counts->waits,
+        (unsigned long long)counts->granted_later,
+        (unsigned long long)counts->refused,
+        (unsigned long long)counts->deadlocks,
+        (unsigned long long)counts->found_first,
+        (unsigned long long)counts->kernels_alone,
+        (unsigned long long)counts->others_told);
     stage_free(stage);
 }
 

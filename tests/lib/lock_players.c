@@ -48,9 +48,10 @@ static void name_file(char path[24], unsigned file)
     snprintf(path, 24, "f%u", file);
 }
 
-static long make_file(struct actor *actor, const struct lock_order *order)
+static long make_file(struct actor *actor, const struct lock_order *order, ino_t *number)
 {
     char path[24];
+    struct stat attributes = {0};
     name_file(path, order->file);
     const int flags = O_CREAT | O_EXCL | O_RDWR;
     const int fd =
@@ -60,6 +61,10 @@ static long make_file(struct actor *actor, const struct lock_order *order)
     }
     const long result =
         CALL(actor->fs, hf_ftruncate(actor->fs, fd, order->value), ftruncate(fd, order->value));
+    if (result == 0) {
+        CALL(actor->fs, hf_fstat(actor->fs, fd, &attributes), fstat(fd, &attributes));
+        *number = attributes.st_ino;
+    }
     CALL(actor->fs, hf_close(actor->fs, fd), close(fd));
     return result;
 }
@@ -161,11 +166,11 @@ static int take_listed(void *context, const hf_lock_info *info)
             .type = info->type,
             .start = info->start,
             .end = info->end,
+            .file = info->file,
             .owner = info->owner,
             .pid = info->pid,
             .cycle = info->cycle,
         };
-        snprintf(listed->path, sizeof listed->path, "%s", info->path);
     }
     answer->listed_count++;
     return 0;
@@ -195,7 +200,7 @@ static long obey(struct actor *actor, const struct lock_order *order, struct loc
     const uint8_t byte = (uint8_t)actor->seat;
     switch (order->verb) {
     case ORDER_MAKE:
-        return make_file(actor, order);
+        return make_file(actor, order, &answer->number);
     case ORDER_UNLINK:
         return unlink_file(actor, order->file);
     case ORDER_OPEN:

@@ -59,15 +59,16 @@ struct lock_listed {
     short type;
     int64_t start;
     int64_t end;
+    hf_id file;
     hf_id owner;
     pid_t pid;
     uint32_t cycle;
-    char path[24];
 };
 
 struct lock_answer {
     int result; /* as hf_lock() has it; a wait that was ended by lock_players_cancel(): -ECANCELED */
     pid_t pid;  /* the player's */
+    ino_t number; /* of a file that was made: the object in its `file` in the list */
     struct flock lock;
     unsigned listed_count; /* more than LOCK_LISTED_MAX are not in the list */
     struct lock_listed listed[LOCK_LISTED_MAX];
