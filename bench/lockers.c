@@ -35,6 +35,7 @@ struct locker {
     int files[SIDES];
     uint32_t first_turn;
     uint32_t ready;
+    uint64_t messages;            /* counted so far */
     struct lockers_result result; /* of the round */
 };
 
@@ -56,18 +57,40 @@ static bool lock(struct locker *locker, enum side side, short type, off_t byte)
     return error == 0 || bench_fail("cannot lock: %s", strerror(-error));
 }
 
-static bool timed_lock(struct locker *locker, enum side side, off_t byte)
+static void add_wait(struct locker *locker, uint64_t wait_ns)
 {
     struct lockers_result *result = &locker->result;
+    result->operations++;
+    result->wait_sum_ns += wait_ns;
+    result->wait_max_ns = wait_ns > result->wait_max_ns ? wait_ns : result->wait_max_ns;
+}
+
+static bool timed_lock(struct locker *locker, enum side side, off_t byte)
+{
     const uint64_t begin_ns = clock_now_ns();
     if (!lock(locker, side, F_WRLCK, byte)) {
         return false;
     }
-    const uint64_t wait_ns = clock_now_ns() - begin_ns;
-    result->operations++;
-    result->wait_sum_ns += wait_ns;
-    result->wait_max_ns = wait_ns > result->wait_max_ns ? wait_ns : result->wait_max_ns;
+    add_wait(locker, clock_now_ns() - begin_ns);
     return true;
+}
+
+static bool timed_lock_and_unlock(struct locker *locker, enum side side)
+{
+    const uint64_t begin_ns = clock_now_ns();
+    if (!lock(locker, side, F_WRLCK, 0) || !lock(locker, side, F_UNLCK, 0)) {
+        return false;
+    }
+    add_wait(locker, clock_now_ns() - begin_ns);
+    return true;
+}
+
+/* Those since the last time; they count or not. */
+static uint64_t take_messages(struct locker *locker)
+{
+    const uint64_t before = locker->messages;
+    locker->messages = client_messages(locker->subject.client);
+    return locker->messages - before;
 }
 
 static bool go_on_alone(struct locker *locker, enum side side)
@@ -80,20 +103,29 @@ static bool go_on_alone(struct locker *locker, enum side side)
     return true;
 }
 
+/* What comes between two turns of a process is part of the other one's hand-off. */
+static bool take_turn(struct locker *locker, const struct lockers_order *order)
+{
+    if (order->kind == LOCKERS_ALTERNATE) {
+        const bool done = timed_lock_and_unlock(locker, order->side);
+        locker->result.messages += take_messages(locker);
+        return done;
+    }
+    if (!timed_lock(locker, order->side, 0)) {
+        return false;
+    }
+    locker->result.messages += take_messages(locker);
+    const bool done = lock(locker, order->side, F_UNLCK, 0) && go_on_alone(locker, order->side);
+    take_messages(locker);
+    return done;
+}
+
 static bool alternate(struct locker *locker, const struct lockers_order *order)
 {
     const struct locker_arguments *arguments = locker->arguments;
     _Atomic uint32_t *turn = &arguments->memory->turn;
     for (uint64_t i = arguments->number; i < order->amount; i += arguments->count) {
-        if (!turn_wait(turn, locker->first_turn + (uint32_t)i)) {
-            return false;
-        }
-        const uint64_t messages = client_messages(locker->subject.client);
-        if (!timed_lock(locker, order->side, 0) || !lock(locker, order->side, F_UNLCK, 0)) {
-            return false;
-        }
-        locker->result.messages += client_messages(locker->subject.client) - messages;
-        if (order->kind == LOCKERS_ALTERNATE_TABLE && !go_on_alone(locker, order->side)) {
+        if (!turn_wait(turn, locker->first_turn + (uint32_t)i) || !take_turn(locker, order)) {
             return false;
         }
         turn_pass(turn);
@@ -165,9 +197,9 @@ static bool carry_out(struct locker *locker, const struct lockers_order *order)
     if (order->kind == LOCKERS_ALTERNATE || order->kind == LOCKERS_ALTERNATE_TABLE) {
         return alternate(locker, order);
     }
-    const uint64_t messages = client_messages(locker->subject.client);
+    take_messages(locker);
     const bool done = order->kind == LOCKERS_LOOP ? loop(locker, order) : go_round(locker, order);
-    locker->result.messages = client_messages(locker->subject.client) - messages;
+    locker->result.messages = take_messages(locker);
     return done;
 }
 

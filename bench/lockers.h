@@ -11,9 +11,10 @@
 #define LOCKERS_MAX 8
 
 enum lockers_kind {
-    /* They take turns, `amount` in all: each locks and unlocks a byte once. Only the locking is timed. */
+    /* They take turns, `amount` in all: each locks and unlocks a byte once, which is timed. */
     LOCKERS_ALTERNATE,
-    /* The same, and then the process goes on alone until it has the file's locks to itself. */
+    /* The same, but then the process goes on until it has the file's locks to itself. Timed is the
+     * locking that takes them from the other one. */
     LOCKERS_ALTERNATE_TABLE,
     /* All lock and unlock one byte for `amount` nanoseconds. */
     LOCKERS_LOOP,
@@ -27,7 +28,7 @@ enum lockers_kind {
 /* The sums over all processes, for one round. */
 struct lockers_result {
     uint64_t operations; /* locks */
-    uint64_t messages;
+    uint64_t messages;   /* of what is timed, at all processes */
     uint64_t wait_sum_ns;
     uint64_t wait_max_ns;
 };

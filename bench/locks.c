@@ -9,6 +9,7 @@
 
 #define TURNS 2000
 #define TURNS_PER_SLICE 50
+#define LOOP_SLICE_NS UINT64_C(2000000)
 #define ROUND_NS UINT64_C(100000000)
 #define CONTENDERS 8
 
@@ -17,17 +18,17 @@
 static bool bench_locks_alone(struct bench *bench)
 {
     static const struct call calls[] = {
-        {.name = "lock+unlock of a byte",
+        {.name = "lock+unlock of a byte, alone",
          .yardstick_name = "fcntl",
          .count = CALLS_COUNT,
          .goal = {.ratio_at_most = 0.25},
          .operation = &operation_lock_posix},
-        {.name = "the same for an open file",
+        {.name = "the same in an open file's name",
          .yardstick_name = "fcntl",
          .count = CALLS_COUNT,
          .goal = {.ratio_at_most = 0.25},
          .operation = &operation_lock_ofd},
-        {.name = "flock+unlock",
+        {.name = "flock+unlock, alone",
          .yardstick_name = "flock",
          .count = CALLS_COUNT,
          .goal = {.ratio_at_most = 0.25},
@@ -54,25 +55,28 @@ static void add_up(struct lockers_result *sum, const struct lockers_result *resu
 }
 
 /* In slices, one of either right after the other: see sync_contended.c. */
-static bool take_turns(struct lockers *lockers, const struct relay *relay, enum lockers_kind kind,
-                       uint64_t turns, struct bench_series *series, struct lockers_result *total)
+static bool hand_over(struct lockers *lockers, const struct relay *relay, enum lockers_kind kind,
+                      uint64_t turns, struct bench_series *series, struct lockers_result *total)
 {
+    const bool is_loop = kind == LOCKERS_LOOP;
     struct lockers_result sum = {0};
     double trip_sum = 0;
-    uint64_t done = 0;
-    for (; done < turns; done += TURNS_PER_SLICE) {
+    uint64_t slices = 0;
+    for (uint64_t done = 0; done < turns; done += TURNS_PER_SLICE) {
         struct lockers_result result;
         double trip_ns;
-        if (!lockers_round(lockers, OURS, kind, TURNS_PER_SLICE, &result) ||
+        if (!lockers_round(
+                lockers, OURS, kind, is_loop ? LOOP_SLICE_NS : TURNS_PER_SLICE, &result) ||
             !relay_round(relay, TURNS_PER_SLICE, &trip_ns)) {
             return false;
         }
         add_up(&sum, &result);
-        trip_sum += trip_ns * TURNS_PER_SLICE;
+        trip_sum += trip_ns;
+        slices++;
     }
-    bench_series_add(series,
-                     (double)sum.wait_sum_ns / (double)sum.operations / 1000,
-                     trip_sum / (double)done / 1000);
+    const double sum_ns = (double)(is_loop ? slices * LOOP_SLICE_NS : sum.wait_sum_ns);
+    bench_series_add(
+        series, sum_ns / (double)sum.operations / 1000, trip_sum / (double)slices / 1000);
     add_up(total, &sum);
     return true;
 }
@@ -84,9 +88,10 @@ static bool handoff_rounds(struct bench *bench, struct lockers *lockers, const s
     struct lockers_result total = {0};
     struct lockers_result ignored;
     /* Who is first, and what the server remembers of the file, is as it will be from then on. */
-    bool done = lockers_round(lockers, OURS, wanted->kind, 2, &ignored);
+    bool done = lockers_round(
+        lockers, OURS, wanted->kind, wanted->kind == LOCKERS_LOOP ? LOOP_SLICE_NS : 2, &ignored);
     for (unsigned round = 0; done && round < bench->rounds; round++) {
-        done = take_turns(lockers, relay, wanted->kind, bench_scale(bench, TURNS), &series, &total);
+        done = hand_over(lockers, relay, wanted->kind, bench_scale(bench, TURNS), &series, &total);
     }
     if (!done) {
         return false;
@@ -101,8 +106,8 @@ static bool handoff_rounds(struct bench *bench, struct lockers *lockers, const s
     return true;
 }
 
-/* What the processes do between two turns is told and asked of the server too, but not in the time
- * of a hand-off. */
+/* Two in turn: one locks and unlocks what the server has; or takes what the other one has to itself;
+ * or both do so in a loop, and wait for each other. */
 static bool handoff_run(struct bench *bench, const struct handoff_row *rows, size_t row_count)
 {
     struct lockers lockers;
@@ -129,20 +134,16 @@ static bool in_a_place(struct bench *bench, bool (*run)(struct bench *bench))
 static bool handoff(struct bench *bench)
 {
     static const struct handoff_row rows[] = {
-        {.name = "locks: hand-off, taking turns",
-         .kind = LOCKERS_ALTERNATE,
-         .goal = {.ratio_at_most = 1.3}},
-        {.name = "locks: hand-off of a file's table",
-         .kind = LOCKERS_ALTERNATE_TABLE,
-         .goal = {.ratio_at_most = 1.3}},
+        {"lock+unlock, taking turns", LOCKERS_ALTERNATE, {.ratio_at_most = 1.3}},
+        {"lock what the other has to itself", LOCKERS_ALTERNATE_TABLE, {.ratio_at_most = 1.3}},
+        {"lock+unlock, both in a loop", LOCKERS_LOOP, {.ratio_at_most = 1.3}},
     };
     static const struct handoff_row rows_on_one_cpu[] = {
-        {.name = "locks: hand-off, taking turns, all on one CPU",
-         .kind = LOCKERS_ALTERNATE,
-         .goal = {.ratio_at_most = 1.3}},
-        {.name = "locks: hand-off of a table, all on one CPU",
-         .kind = LOCKERS_ALTERNATE_TABLE,
-         .goal = {.ratio_at_most = 1.3}},
+        {"lock+unlock, taking turns, all on one CPU", LOCKERS_ALTERNATE, {.ratio_at_most = 1.3}},
+        {"lock what the other has, all on one CPU",
+         LOCKERS_ALTERNATE_TABLE,
+         {.ratio_at_most = 1.3}},
+        {"lock+unlock, both in a loop, all on one CPU", LOCKERS_LOOP, {.ratio_at_most = 1.3}},
     };
     if (!handoff_run(bench, rows, sizeof(rows) / sizeof(rows[0]))) {
         return false;

@@ -81,6 +81,14 @@ expect 'a served file met first on a walk takes a few messages' \
 expect 'and none later' \
     row_is 'served: walk of a tree, warm, per file' 'row["messages_per_op"] < 0.1'
 
+for row in 'lock+unlock of a byte, alone' "the same in an open file's name" 'flock+unlock, alone'; do
+    expect "without messages: $row" row_is "$row" 'row["messages_per_op"] == 0'
+done
+expect 'locks that nobody has to himself take a question and an answer each' \
+    row_is 'lock+unlock, taking turns' 'row["messages_per_op"] == 4'
+expect 'and taking them from who has them to himself takes one pair more' \
+    row_is 'lock what the other has to itself' '3.9 < row["messages_per_op"] < 4.1'
+
 expect 'one part can be run alone' ends_with 0 --quick sync/held
 expect 'an unknown group is refused' ends_with 2 --quick no-such-group
 expect 'an unknown part is refused' ends_with 2 --quick sync/no-such-part

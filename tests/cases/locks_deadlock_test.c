@@ -2,7 +2,7 @@
  * Processes that wait for each other's record locks: exactly one is told, and when it gives up its
  * lock the others get theirs. Who waits for nothing of the kind is never told.
  *
- *   process-locks_deadlock [TRIES]     random tries; 600
+ *   process-locks_deadlock [TRIES]     random tries; 4000
  */
 #include "lib/lock_players.h"
 #include "lib/test.h"
@@ -14,7 +14,7 @@
 
 #define RING_MAX 8
 
-static unsigned tries = 600;
+static unsigned tries = 4000;
 
 struct ring {
     struct fs_world world;
