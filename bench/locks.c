@@ -89,7 +89,7 @@ static bool handoff_rounds(struct bench *bench, struct lockers *lockers, const s
     struct lockers_result ignored;
     /* Who is first, and what the server remembers of the file, is as it will be from then on. */
     bool done = lockers_round(
-        lockers, OURS, wanted->kind, wanted->kind == LOCKERS_LOOP ? LOOP_SLICE_NS : 2, &ignored);
+        lockers, OURS, wanted->kind, wanted->kind == LOCKERS_LOOP ? LOOP_SLICE_NS : 4, &ignored);
     for (unsigned round = 0; done && round < bench->rounds; round++) {
         done = hand_over(lockers, relay, wanted->kind, bench_scale(bench, TURNS), &series, &total);
     }
