@@ -20,6 +20,7 @@
 #include "base/radix.h"
 #include "client/store.h"
 #include "fs/backend.h"
+#include "mounts/served/contention.h"
 #include "mounts/served/served.h"
 
 #include <holdfast/sync.h>
@@ -42,18 +43,6 @@ struct sb_page {
     uint8_t bytes[SERVED_PAGE];
 };
 
-/* Whether a file goes from client to client, see contended.c. Counts are guesses. */
-struct sb_contention {
-    _Atomic bool is_contended;
-    _Atomic uint64_t grant;       /* of the last operation under a hold */
-    _Atomic uint32_t uses;        /* operations under that hold */
-    _Atomic uint32_t short_holds; /* in a row, those with few */
-    _Atomic uint32_t alone;       /* in a row, operations at the server with nobody between */
-    _Atomic uint32_t tight;       /* in a row, operations right after each other */
-    _Atomic uint32_t others;      /* that waited for the file at one time, at most */
-    _Atomic uint64_t last_ns;     /* when the last one was over */
-};
-
 struct sb_node {
     struct id_map_node link;     /* served->nodes */
     struct list idle_link;       /* served->idle; nodes_mutex */
@@ -64,7 +53,7 @@ struct sb_node {
     uint64_t number;
     hf_sync *handle;
     struct client_use use;
-    struct sb_contention contention;
+    struct contention contention;
 
     pthread_mutex_t mutex;     /* what follows, under SHARED */
     uint64_t attributes_epoch; /* 0: not valid */
