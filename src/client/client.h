@@ -238,15 +238,17 @@ struct wait {
     struct list cancel_link; /* client->cancellable */
     hf_cancel *cancel;
     hf_sync *handle;
+    uint64_t queued_before; /* client->out_total when it began */
 };
 
+/* With the lock held. */
 void wait_init(struct wait *wait, hf_sync *handle, hf_mode mode, const hf_wait_opts *opts);
 
 /* The core's callback. With the lock held. */
 void wait_wake(void *client, struct sync_waiter *waiter);
 
-/* Wait until the waiter is final. Called with the lock held, returns without it.
- * Return: the waiter's result. */
+/* Send what was queued since wait_init(), and wait until the waiter is final. Called with the lock
+ * held, returns without it. Return: the waiter's result. */
 int wait_finish(struct wait *wait, const hf_wait_opts *opts);
 
 /* End the waits whose token was fired. With the lock held. */
