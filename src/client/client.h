@@ -88,6 +88,13 @@ static inline bool handle_is_shared(const struct hf_sync *handle)
     return (atomic_load_explicit(&handle->hold.word, memory_order_relaxed) & SYNC_READERS) != 0;
 }
 
+/* It is held for microseconds, often to hand the kernel a message whose answer wakes the helper: so
+ * whoever meets it looks again for a moment before it sleeps. */
+static inline void client_init_lock(hf_client *client)
+{
+    client->lock = (pthread_mutex_t)PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+}
+
 struct hf_cancel {
     hf_client *client;
     _Atomic int fired;
