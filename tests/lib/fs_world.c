@@ -38,19 +38,29 @@ void fs_world_init(struct fs_world *world)
     fs_world_init_in(world, "/tmp");
 }
 
-/* What a served world's server has, whom nobody may ask too. */
+const char *fs_world_mount(struct test_server *server, const char *directory,
+                           hf_server_mount *mount)
+{
+    const enum fs_world_kind kind = fs_world_kind();
+    if (kind == FS_WORLD_DIRECT) {
+        return directory;
+    }
+    *mount = (hf_server_mount)HF_SERVER_MOUNT_INIT;
+    mount->kind = kind == FS_WORLD_RAM ? HF_MOUNT_RAM : HF_MOUNT_DIR;
+    mount->source = kind == FS_WORLD_RAM ? NULL : directory;
+    mount->path = "/";
+    mount->mode = 0755;
+    server->config.mounts = mount;
+    server->config.mount_count = 1;
+    return NULL;
+}
+
+/* Nobody may ask it too. */
 static void start_server(struct fs_world *world)
 {
     static const uid_t nobody = NOBODY;
-    hf_server_mount mount = HF_SERVER_MOUNT_INIT;
-    if (world->kind != FS_WORLD_DIRECT) {
-        mount.kind = world->kind == FS_WORLD_RAM ? HF_MOUNT_RAM : HF_MOUNT_DIR;
-        mount.source = world->kind == FS_WORLD_RAM ? NULL : world->root;
-        mount.path = "/";
-        mount.mode = 0755;
-        world->server.config.mounts = &mount;
-        world->server.config.mount_count = 1;
-    }
+    hf_server_mount mount;
+    (void)fs_world_mount(&world->server, world->root, &mount);
     world->server.config.allow_uids = &nobody;
     world->server.config.allow_uid_count = 1;
     assert_int_equal(chmod(world->server.folder, 0711), 0);

@@ -64,6 +64,12 @@ static inline bool fs_world_is_served(void)
     return fs_world_kind() != FS_WORLD_DIRECT;
 }
 
+/* Before @server starts: have it bring a mount of that kind at "/", which for DIR is @directory, and
+ * @mount says what it is. Return: the root to attach with; for DIRECT that is @directory, and nothing is
+ * mounted yet. */
+const char *fs_world_mount(struct test_server *server, const char *directory,
+                           hf_server_mount *mount);
+
 /* With HF_TEST_SENDS_ALWAYS in the environment, what reads or writes on a served mount is always sent
  * to the server, as if each file were contended. */
 bool fs_world_sends_always(void);
