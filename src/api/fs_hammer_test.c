@@ -462,8 +462,7 @@ static void check_names(hf_fs *fs)
     assert_int_equal(names, PROCESSES * THREADS * (KEPT + (KEPT + 1) / 2));
     for (int i = 0; i < PROCESSES * THREADS * KEPT; i++) {
         const int number = i % KEPT, thread = i / KEPT % THREADS, process = i / KEPT / THREADS;
-        snprintf(
-            path, sizeof path, "/d%d/%d-%d-%d", number % DIRECTORIES, process, thread, number);
+        snprintf(path, sizeof path, "/d%d/%d-%d-%d", number % DIRECTORIES, process, thread, number);
         assert_int_equal(hf_stat(fs, path, &st), 0);
         assert_int_equal(st.st_size, number);
         assert_int_equal(st.st_nlink, number % 2 == 0 ? 2 : 1);

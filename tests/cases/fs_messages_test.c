@@ -14,6 +14,7 @@
 #include <linux/falloc.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -242,11 +243,14 @@ static void act_repeat(struct fs_world *world, void *argument)
     cached_open(world, &cached);
     for (size_t i = 0; i < sizeof repeated / sizeof repeated[0]; i++) {
         const struct repeated *now = &repeated[i];
+        struct statfs usage;
         uint64_t answers;
         uint64_t answers_after;
         now->again(&cached);
         fs_world_wait_for_the_clock();
         now->again(&cached);
+        CHECK_EQUAL(hf_statfs(world->fs, "/", &usage),
+                    0); /* what was asked ahead has come by then */
         const uint64_t before = messages(world);
         const uint64_t operations_before = operations(world, &answers);
         for (int repeat = 0; repeat < REPEATS; repeat++) {

@@ -67,7 +67,7 @@ static int check_open(struct sb_node *node, int flags, bool *is_directory)
     struct wire_attributes attributes;
     const struct sb *served = node->served;
     const uint8_t rights = rights_of(flags);
-    int result = sb_attributes(node, &attributes);
+    int result = sb_attributes_to_judge(node, &attributes);
     if (result < 0) {
         return result;
     }
@@ -152,7 +152,7 @@ int sb_set_status(struct backend *backend, intptr_t file, int flags)
     const struct sb *served = sb_of(backend);
     struct wire_attributes attributes;
     if ((flags & O_NOATIME) != 0) {
-        int result = sb_attributes(opened->node, &attributes);
+        int result = sb_attributes_to_judge(opened->node, &attributes);
         if (result == 0) {
             const struct permissions of = sb_permissions(&attributes);
             result = permit_owner(&of, &served->who);

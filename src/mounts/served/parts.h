@@ -58,7 +58,9 @@ struct sb_node {
     pthread_mutex_t mutex;     /* what follows, under SHARED */
     uint64_t attributes_epoch; /* 0: not valid */
     uint64_t forgotten_epoch;  /* of the hold under which they last came to be not true */
-    bool pages_unsure;         /* their number in the attributes */
+    /* Their number in the attributes; of a directory the size and the number of links, too, but not
+     * that there are some. */
+    bool pages_unsure;
     /* It was made here, in that directory while it was held as this: until that hold ends nobody
      * else knows it, and what is known of it is true, held or not. A reference, or NULL. */
     struct sb_node *born_in;
@@ -203,6 +205,9 @@ bool sb_is_held(const struct sb_node *node);
 
 /* Its attributes, as they are now. */
 int sb_attributes(struct sb_node *node, struct wire_attributes *out);
+/* The same, to find out what may be done: what is unsure after changes to a store that is not exact is
+ * not asked for. */
+int sb_attributes_to_judge(struct sb_node *node, struct wire_attributes *out);
 
 /* The same, with the mutex. On success node->attributes are these until it is unlocked, and true
  * while the inode is held; the number of pages only if @with_pages. */

@@ -194,7 +194,7 @@ static int sb_keep(struct backend *backend, intptr_t node)
     if (client_store_use_again(&served->store, &kept->use)) {
         return 0;
     }
-    int result = sb_attributes(kept, &attributes);
+    int result = sb_attributes_to_judge(kept, &attributes);
     if (result == 0 && attributes.links > 0) {
         /* The server hears of it before it hears of the hold, and so before anybody can remove it. */
         return client_store_use(&served->store, &kept->use, kept->number, 0);
@@ -290,7 +290,7 @@ static void sb_destroy(struct backend *backend)
 static int sb_open_special(struct backend *backend, intptr_t node, int flags, intptr_t *file)
 {
     struct wire_attributes attributes;
-    int result = sb_attributes(sb_node_of(node), &attributes);
+    int result = sb_attributes_to_judge(sb_node_of(node), &attributes);
     if (result == 0) {
         result = sb_may_open(sb_of(backend), &attributes, flags);
     }
