@@ -132,7 +132,10 @@ struct backend_ops {
      * These may wait for another process; the filesystem holds nothing meanwhile. A signal ends
      * the wait with -EINTR. seek() takes every whence for them. */
 
-    /* As open(2) with @flags; the caller owes close(). */
+    /* As open(2) with @flags; the caller owes close(). What takes more than a system call is done by
+     * start_special(), inside the gate; it makes *file, for which close() is owed whatever
+     * open_special() makes of it. NULL: there is nothing to be done. */
+    int (*start_special)(struct backend *backend, intptr_t node, int flags, intptr_t *file);
     int (*open_special)(struct backend *backend, intptr_t node, int flags, intptr_t *file);
     /* At @offset, as preadv(2), or if that is negative as readv(2). The vectors are not checked. */
     ssize_t (*read_special)(struct backend *backend, intptr_t file, const struct iovec *vectors,

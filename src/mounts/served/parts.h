@@ -77,6 +77,7 @@ struct sb_file {
     struct sb_node *node;
     int access_mode;
     bool is_directory;
+    int pipe;                  /* of a FIFO: the host's descriptor; -1: it is none */
     _Atomic int flags;         /* O_NOATIME */
     _Atomic uint64_t next;     /* where a reader in sequence goes on: a page */
     _Atomic uint32_t in_a_row; /* pages read in sequence so far */
@@ -366,6 +367,8 @@ int sb_remove_xattr(struct backend *backend, intptr_t node, const char *name);
 int sb_may_open(const struct sb *served, const struct wire_attributes *attributes, int flags);
 /* Without asking: has it a name, as far as is known? */
 bool sb_has_name(struct sb_node *node);
+/* Open it when the server says that it may be used so. @asked: USE or BORROW, without rights. */
+int sb_open_asked(struct sb_node *node, struct wire_operation *asked, int flags, intptr_t *file);
 /* Whoever made it may open it, whatever its mode. */
 int sb_open_made(struct sb_node *node, int flags, intptr_t *file);
 int sb_open(struct backend *backend, intptr_t directory, const char *name, ino_t number, int flags,
@@ -387,6 +390,19 @@ int sb_give_node(struct backend *backend, intptr_t node);
 int sb_lend(struct backend *backend, intptr_t given, bool is_path, hf_id ticket);
 int sb_take(struct backend *backend, int fd, hf_id ticket, bool is_path, intptr_t *taken,
             int *access_mode, struct stat *attributes);
+
+/* pipes.c */
+int sb_start_special(struct backend *backend, intptr_t node, int flags, intptr_t *file);
+int sb_open_special(struct backend *backend, intptr_t node, int flags, intptr_t *file);
+ssize_t sb_read_special(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                        int count, off_t offset);
+ssize_t sb_write_special(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                         int count, off_t offset);
+int sb_get_special_status(struct backend *backend, intptr_t file);
+int sb_set_special_status(struct backend *backend, intptr_t file, int flags);
+int sb_host_descriptor(struct backend *backend, intptr_t file);
+/* Does @fd say that it is the open pipe of an inode of this store? */
+bool sb_is_pipe(const struct sb *served, int fd, uint64_t *number, int *access_mode);
 
 /* data.c */
 ssize_t sb_read(struct backend *backend, intptr_t file, void *buffer, size_t size, off_t offset);

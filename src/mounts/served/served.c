@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 /* Nodes that nobody refers to. */
@@ -286,20 +285,6 @@ static void sb_destroy(struct backend *backend)
     free(served);
 }
 
-/* Pipes and devices have their data in no store, and sockets are never opened. */
-static int sb_open_special(struct backend *backend, intptr_t node, int flags, intptr_t *file)
-{
-    struct wire_attributes attributes;
-    int result = sb_attributes_to_judge(sb_node_of(node), &attributes);
-    if (result == 0) {
-        result = sb_may_open(sb_of(backend), &attributes, flags);
-    }
-    if (result == 0) {
-        result = S_ISSOCK(attributes.mode) ? -ENXIO : -EOPNOTSUPP;
-    }
-    return result;
-}
-
 static bool sb_has_default_access(struct backend *backend, intptr_t directory)
 {
     return false;
@@ -342,7 +327,13 @@ static const struct backend_ops sb_ops = {
     .sync_all = sb_sync_all,
     .map = sb_map,
     .set_status = sb_set_status,
+    .start_special = sb_start_special,
     .open_special = sb_open_special,
+    .read_special = sb_read_special,
+    .write_special = sb_write_special,
+    .get_special_status = sb_get_special_status,
+    .set_special_status = sb_set_special_status,
+    .host_descriptor = sb_host_descriptor,
     .get_xattr = sb_get_xattr,
     .set_xattr = sb_set_xattr,
     .list_xattrs = sb_list_xattrs,
