@@ -48,8 +48,9 @@ typedef struct hf_limits {
     uint64_t unsent_bytes; /* waiting for a client that does not read; then cut off */
     uint32_t owner_died_marks;  /* kept for handles nobody has open; the oldest go first */
     uint32_t handshake_seconds; /* to say hello in; then cut off */
-    /* Open files that were exported and not yet imported, of all clients; then -EDQUOT. Never more
-     * than half of the descriptors that the server's process may have. */
+    /* Open files that were exported and not yet imported, and pipes of served mounts that are open, of
+     * all clients; then -EDQUOT. Never more than half of the descriptors that the server's process may
+     * have. */
     uint32_t parked;
     uint32_t parked_bytes;       /* of data with each of these; then -EDQUOT */
     uint32_t uses;               /* files of served mounts that one client has open; then -EDQUOT */
