@@ -56,18 +56,20 @@ const char *fs_world_mount(struct test_server *server, const char *directory,
 }
 
 /* Nobody may ask it too. */
-static void start_server(struct fs_world *world)
+static void start_server(struct fs_world *world, uint64_t size)
 {
     static const uid_t nobody = NOBODY;
     hf_server_mount mount;
-    (void)fs_world_mount(&world->server, world->root, &mount);
+    if (fs_world_mount(&world->server, world->root, &mount) == NULL) {
+        mount.size = size;
+    }
     world->server.config.allow_uids = &nobody;
     world->server.config.allow_uid_count = 1;
     assert_int_equal(chmod(world->server.folder, 0711), 0);
     test_server_start(&world->server);
 }
 
-void fs_world_init_in(struct fs_world *world, const char *parent)
+static void init(struct fs_world *world, const char *parent, uint64_t size)
 {
     *world = (struct fs_world){
         .patience_seconds = FS_WORLD_PATIENCE_SECONDS,
@@ -87,7 +89,17 @@ void fs_world_init_in(struct fs_world *world, const char *parent)
         NULL, sizeof *world->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(world->shared != MAP_FAILED);
     fs_world_set_meeting(world, 2);
-    start_server(world);
+    start_server(world, size);
+}
+
+void fs_world_init_in(struct fs_world *world, const char *parent)
+{
+    init(world, parent, 0);
+}
+
+void fs_world_init_limited(struct fs_world *world, uint64_t size)
+{
+    init(world, "/tmp", size);
 }
 
 static int remove_entry(const char *path, const struct stat *attributes, int type, struct FTW *at)
@@ -234,9 +246,6 @@ void fs_world_wait_for_the_clock(void)
 {
     struct timespec before;
     struct timespec now;
-    if (!fs_world_is_served()) {
-        return;
-    }
     clock_gettime(CLOCK_REALTIME_COARSE, &before);
     do {
         clock_gettime(CLOCK_REALTIME_COARSE, &now);

@@ -86,6 +86,9 @@ bool fs_world_sends_always(void);
 /* The same with both directories in a folder below @parent. */
 void fs_world_init_in(struct fs_world *world, const char *parent);
 
+/* With room for @size bytes of data, where the mount is a served one. */
+void fs_world_init_limited(struct fs_world *world, uint64_t size);
+
 /* Fails the test if anything but files in the two directories is left. */
 void fs_world_deinit(struct fs_world *world);
 
@@ -127,8 +130,8 @@ void fs_world_wait_for_both(const pid_t pids[2]);
 /* One actor does all of it. */
 void fs_world_play(struct fs_world *world, fs_world_act *act, void *argument);
 
-/* On a served mount times are the coarse clock's: until it moves, a change may not be seen in them, and
- * reading may move the time of access once more. Wait for that. */
+/* Times of files are the coarse clock's: until it moves, a change may not be seen in them, and on a
+ * served mount reading may move the time of access once more. Wait for that. */
 void fs_world_wait_for_the_clock(void);
 
 /* So many processes take part in fs_world_meet(); each waits there for the others. */
