@@ -247,6 +247,10 @@ struct backend {
     /* Reading may change attributes: is the inode to be held EXCLUSIVE for that? It is held SHARED
      * at least. NULL: never. */
     bool (*reading_changes)(struct backend *backend, intptr_t file);
+    /* The same for the target of a link; and it was used, with the link held EXCLUSIVE. Both NULL: nothing
+     * comes of it. */
+    bool (*link_use_changes)(struct backend *backend, intptr_t node);
+    void (*link_used)(struct backend *backend, intptr_t node);
 };
 
 #endif

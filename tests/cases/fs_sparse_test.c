@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -187,6 +188,68 @@ static void act_change_times(struct fs_world *world, void *argument)
     hf_fs_detach(clients[2]);
 }
 
+/* How often a kernel's file and ours move their time of access, by the same calls: a link's is moved
+ * by who follows it and by who reads it, the first after each change. */
+#define LINK_STEPS 8
+
+static void use_a_link(hf_fs *fs, int step)
+{
+    char target[8];
+    struct stat attributes;
+    if (step % 4 == 3) {
+        CHECK_EQUAL(fs == NULL ? lchown("link", (uid_t)-1, getegid())
+                               : hf_lchown(fs, "link", (uid_t)-1, getegid()),
+                    0);
+    } else if (step % 4 == 1) {
+        CHECK_EQUAL(fs == NULL ? readlink("link", target, sizeof target)
+                               : hf_readlink(fs, "link", target, sizeof target),
+                    4);
+    } else {
+        CHECK_EQUAL(fs == NULL ? stat("link", &attributes) : hf_stat(fs, "link", &attributes), 0);
+    }
+}
+
+static void act_use_links(struct fs_world *world, void *argument)
+{
+    hf_fs *const clients[CLIENTS] = {world->fs, fs_world_visit(world), fs_world_visit(world)};
+    struct stat before, after;
+    CHECK_EQUAL(chdir(world->outside), 0);
+    CHECK_EQUAL(close(open("file", O_CREAT | O_WRONLY, 0644)), 0);
+    CHECK_EQUAL(symlink("file", "link"), 0);
+    CHECK_EQUAL(hf_mknod(world->fs, "file", 0644, 0), 0);
+    CHECK_EQUAL(hf_symlink(world->fs, "file", "link"), 0);
+    for (int step = 0; step < LINK_STEPS * CLIENTS; step++) {
+        CHECK_EQUAL(lstat("link", &before), 0);
+        const struct statx ours_before = agree(clients, "link");
+        fs_world_wait_for_the_clock();
+        use_a_link(clients[step % CLIENTS], step);
+        use_a_link(NULL, step);
+        const struct statx ours = agree(clients, "link");
+        CHECK_EQUAL(lstat("link", &after), 0);
+        CHECK_EQUAL(is_same(&ours.stx_atime, &ours_before.stx_atime),
+                    after.st_atim.tv_sec == before.st_atim.tv_sec &&
+                        after.st_atim.tv_nsec == before.st_atim.tv_nsec);
+    }
+    hf_fs_detach(clients[1]);
+    hf_fs_detach(clients[2]);
+}
+
+/* Where nothing is asked of the host for a link that is known, its time stays as it was. */
+static void test_using_a_link_moves_its_time(void **state)
+{
+    struct fs_world world;
+    struct statvfs host;
+    if (!fs_world_is_served()) {
+        return;
+    }
+    fs_world_init(&world);
+    assert_int_equal(statvfs(world.outside, &host), 0);
+    if ((host.f_flag & ST_RELATIME) != 0) {
+        fs_world_play(&world, act_use_links, NULL);
+    }
+    fs_world_deinit(&world);
+}
+
 static void test_all_clients_see_the_same_times(void **state)
 {
     struct fs_world world;
@@ -201,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_holes_of_a_large_file_stay_holes),
         cmocka_unit_test(test_all_clients_see_the_same_times),
+        cmocka_unit_test(test_using_a_link_moves_its_time),
     };
     return cmocka_run_group_tests_name("fs sparse", tests, NULL, NULL);
 }

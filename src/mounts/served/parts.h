@@ -413,5 +413,7 @@ ssize_t sb_read_vectors(struct backend *backend, intptr_t file, const struct iov
 ssize_t sb_write_vectors(struct backend *backend, intptr_t file, const struct iovec *vectors,
                          int count, off_t offset);
 bool sb_reading_changes(struct backend *backend, intptr_t file);
+bool sb_link_use_changes(struct backend *backend, intptr_t node);
+void sb_link_used(struct backend *backend, intptr_t node);
 
 #endif

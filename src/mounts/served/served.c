@@ -407,6 +407,8 @@ int served_backend_new(hf_client *client, uint32_t number, size_t page_bytes, bo
         .opens_held = true,
         .numbers_are_final = true,
         .reading_changes = sb_reading_changes,
+        .link_use_changes = sb_link_use_changes,
+        .link_used = sb_link_used,
     };
     served->client = hf_client_ref(client);
     served->device = makedev(WIRE_STORE_MAJOR, number);
