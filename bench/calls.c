@@ -8,6 +8,7 @@
 #include <holdfast/lock.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #define WRITE_PLACES 64 /* a page of them */
 #define PAGE_SIZE 4096
 #define PAGES 16
+#define READ_SIZE 65536 /* as the server */
 
 /* What a call works on: a file three deep, open on either side. */
 #define DEEP_PATH "one/two/three"
@@ -26,6 +28,7 @@ struct calls_state {
     struct fs_subject subject;
     int our_file, kernel_file;
     int our_log, kernel_log; /* with O_APPEND */
+    struct child reader;     /* of bare bytes */
 };
 
 struct calls_arguments {
@@ -161,6 +164,14 @@ static bool kernel_write_page(struct calls_state *state, uint64_t i)
 const struct operation operation_write_page = {.ours = our_write_page,
                                                .kernels = kernel_write_page};
 
+static bool bare_send_page(struct calls_state *state, uint64_t i)
+{
+    static const char bytes[PAGE_SIZE];
+    return channel_send(state->reader.channel, bytes, PAGE_SIZE);
+}
+
+const struct operation operation_send_page = {.ours = bare_send_page, .kernels = kernel_write_page};
+
 static bool our_read_page(struct calls_state *state, uint64_t i)
 {
     char bytes[PAGE_SIZE];
@@ -258,6 +269,15 @@ const struct operation operation_flock = {.ours = our_flock, .kernels = kernel_f
 
 /* ---- the process ---- */
 
+/* The least that somebody does who is sent bytes. */
+static bool reader_main(int channel, void *context)
+{
+    static char bytes[READ_SIZE];
+    while (recv(channel, bytes, sizeof(bytes), 0) > 0) {
+    }
+    return true;
+}
+
 static bool make_files(hf_fs *fs)
 {
     if (side_mkdir(fs, "one", 0755) != 0 || side_mkdir(fs, "one/two", 0755) != 0) {
@@ -332,6 +352,9 @@ static bool calls_main(int channel, void *context)
     const struct calls_arguments *arguments = context;
     struct calls_state state;
     struct calls_results results = {0};
+    if (!child_start(&state.reader, reader_main, NULL, NULL, 0)) {
+        return false;
+    }
     if (!fs_subject_connect(&state.subject, arguments->socket, arguments->mount) ||
         !fs_subject_attach(&state.subject) || !make_files(NULL) ||
         (arguments->mount != NULL && !make_files(state.subject.fs)) || !open_files(&state)) {
@@ -348,7 +371,7 @@ static bool calls_main(int channel, void *context)
         }
     }
     fs_subject_close(&state.subject);
-    return channel_send(channel, &results, sizeof(results));
+    return child_end(&state.reader) && channel_send(channel, &results, sizeof(results));
 }
 
 bool calls_measure(struct bench *bench, const char *mount, const struct call *calls,

@@ -22,6 +22,8 @@ extern const struct operation operation_stat, operation_stat_missing, operation_
 extern const struct operation operation_open;
 extern const struct operation operation_write_64_at_place, operation_write_64, operation_append_64;
 extern const struct operation operation_write_page, operation_read_page;
+/* Not ours: a page is sent to a process that reads it and does nothing with it. */
+extern const struct operation operation_send_page;
 extern const struct operation operation_create, operation_create_and_write;
 extern const struct operation operation_lock_posix, operation_lock_ofd, operation_flock;
 

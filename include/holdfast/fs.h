@@ -150,12 +150,15 @@ HF_PUBLIC hf_fs *hf_fs_detach(hf_fs *fs);
  * is asked for; all else says -EBADF. O_TMPFILE makes a file without a name in the directory @path.
  * The new open file has its offset and flags to itself until it is shared by a fork or exported.
  *
- * Pipes and devices are the host's. Opening, reading and writing them may wait as the system calls
- * do, holds up no other thread, and ends with -EINTR when a signal is handled. See hf_host_fd().
+ * Pipes and devices are the host's, pipes on served mounts too. Opening, reading and writing them may
+ * wait as the system calls do, holds up no other thread, and ends with -EINTR when a signal is handled.
+ * See hf_host_fd(). On a served mount devices cannot be opened, as if it were mounted with nodev.
  *
  * Return: the lowest free descriptor of @fs; -EINVAL for flags that openat2(2) does not know or
  * combine, and for O_CREAT with O_DIRECTORY; -EMFILE; -EOPNOTSUPP for a pipe or device on a host
- * without /proc; or what open(2) says.
+ * without /proc, and for a pipe on a served mount when the connection to the server is no local socket
+ * or the server's host has no place to make one; -EDQUOT for one more pipe there than hf_limits.parked
+ * leaves room for; or what open(2) says.
  */
 HF_PUBLIC int hf_open(hf_fs *fs, const char *path, int flags, mode_t mode);
 
@@ -353,6 +356,9 @@ HF_PUBLIC int hf_syncfs(hf_fs *fs, int fd);
  * file's times behind our back, so that cached ones stay as they are until the file is next
  * changed by a call or used by another client. Where truncation has cut it off, access raises
  * SIGBUS. Unmap it with hf_munmap() or munmap().
+ *
+ * On a served mount MAP_PRIVATE is a copy of what the file has at this moment, and MAP_SHARED is
+ * -ENODEV: the processes share no memory that could be it.
  *
  * Return: 0; -EBADF, or what mmap(2) says.
  */

@@ -70,15 +70,16 @@ typedef enum hf_lock_state {
 
 typedef struct hf_lock_info {
     hf_lock_state state;
-    int kind;        /* F_SETLK: POSIX; F_OFD_SETLK: of an open file; 0: flock */
-    short type;      /* F_RDLCK, F_WRLCK */
-    off_t start;     /* first byte */
-    off_t end;       /* last byte; the largest off_t: no end */
-    hf_id file;      /* the same for all locks of a file */
-    hf_id owner;     /* the same for all locks of a process or open file */
-    uint64_t client; /* hf_client_number() of who asked for it; 0: gone, others share the open file */
-    pid_t pid;       /* as the client said */
-    uint32_t cycle;  /* numbers deadlocks; 0: of none */
+    int kind;    /* F_SETLK: POSIX; F_OFD_SETLK: of an open file; 0: flock */
+    short type;  /* F_RDLCK, F_WRLCK */
+    off_t start; /* first byte */
+    off_t end;   /* last byte; the largest off_t: no end */
+    hf_id file;  /* the same for all locks of a file */
+    hf_id owner; /* the same for all locks of a process or open file */
+    uint64_t
+        client; /* hf_client_number() of who asked for it; 0: gone, others share the open file */
+    pid_t pid;  /* as the client said */
+    uint32_t cycle;   /* numbers deadlocks; 0: of none */
     const char *path; /* where the client found the file; "" if it did not say; valid in the call */
 } hf_lock_info;
 

@@ -48,8 +48,9 @@ typedef struct hf_limits {
     uint64_t unsent_bytes; /* waiting for a client that does not read; then cut off */
     uint32_t owner_died_marks;  /* kept for handles nobody has open; the oldest go first */
     uint32_t handshake_seconds; /* to say hello in; then cut off */
-    /* Open files that were exported and not yet imported, of all clients; then -EDQUOT. Never more
-     * than half of the descriptors that the server's process may have. */
+    /* Open files that were exported and not yet imported, and pipes of served mounts that are open, of
+     * all clients; then -EDQUOT. Never more than half of the descriptors that the server's process may
+     * have. */
     uint32_t parked;
     uint32_t parked_bytes;       /* of data with each of these; then -EDQUOT */
     uint32_t uses;               /* files of served mounts that one client has open; then -EDQUOT */
@@ -58,7 +59,7 @@ typedef struct hf_limits {
     uint32_t reclaim_seconds;    /* to give back space that others need; then cut off */
     uint32_t locks;              /* file locks, at the server; then -ENOLCK */
     uint32_t waiting_locks;      /* file locks that it waits for; then -ENOBUFS */
-    uint32_t lock_tables; /* files whose locks a client has to itself; of more it has to ask */
+    uint32_t lock_tables;    /* files whose locks a client has to itself; of more it has to ask */
     uint32_t recall_seconds; /* to give these back when another one asks; then cut off */
 } hf_limits;
 
@@ -161,6 +162,10 @@ HF_PUBLIC int hf_server_new(const hf_server_config *config, hf_server **out);
 
 /**
  * hf_server_start() - run the server in a thread of its own, with all signals blocked
+ *
+ * That thread has a umask of its own, 0, so that directories on mounts of kind DIR are made in one step. With
+ * hf_server_dispatch() the process's umask should be 0 for that: a server that is killed may else leave the
+ * directory it is just making with fewer permissions.
  *
  * Return: 0, -EAGAIN (no thread), -EBUSY (it runs already), -ESHUTDOWN after hf_server_stop().
  */

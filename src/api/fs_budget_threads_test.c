@@ -7,8 +7,8 @@
  */
 #include "fs/filesystem.h"
 
+#include "lib/fs_world.h"
 #include "lib/test.h"
-#include "lib/test_server.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -226,11 +226,12 @@ static void *hammer(void *argument)
 
 /* ---- the world ---- */
 
-static void attach(struct world *world, int client, size_t cache_bytes)
+static void attach(struct world *world, const char *root, int client, size_t cache_bytes)
 {
     hf_fs_config config = HF_FS_CONFIG_INIT;
-    config.root = world->root;
+    config.root = root;
     config.cache_bytes = cache_bytes;
+    config.page_bytes = cache_bytes;
     assert_int_equal(hf_client_connect(world->server.address, NULL, &world->clients[client]), 0);
     assert_int_equal(hf_fs_attach(world->clients[client], &config, &world->fs[client]), 0);
     world->fs[client]->nodes.limit = 4;
@@ -247,18 +248,20 @@ static void play(size_t cache_bytes)
     struct world world = {.failures = 0};
     struct worker workers[THREADS];
     pthread_t threads[THREADS];
-    char path[96];
+    hf_server_mount mount;
+    char path[8];
 
     test_server_init(&world.server);
     snprintf(world.root, sizeof world.root, "%s/r", world.server.folder);
     assert_int_equal(mkdir(world.root, 0755), 0);
-    for (unsigned i = 0; i < DIRECTORIES; i++) {
-        snprintf(path, sizeof path, "%s/d%u", world.root, i);
-        assert_int_equal(mkdir(path, 0755), 0);
-    }
+    const char *const root = fs_world_mount(&world.server, world.root, &mount);
     test_server_start(&world.server);
     for (int i = 0; i < CLIENTS; i++) {
-        attach(&world, i, cache_bytes);
+        attach(&world, root, i, cache_bytes);
+    }
+    for (unsigned i = 0; i < DIRECTORIES; i++) {
+        snprintf(path, sizeof path, "d%u", i);
+        assert_int_equal(hf_mkdir(world.fs[0], path, 0755), 0);
     }
     for (unsigned i = 0; i < THREADS; i++) {
         workers[i] = (struct worker){
@@ -273,6 +276,7 @@ static void play(size_t cache_bytes)
         hf_fs_detach(world.fs[i]);
         hf_client_unref(world.clients[i]);
     }
+    world.server.server = hf_server_free(world.server.server);
     assert_int_equal(nftw(world.root, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
     test_server_deinit(&world.server);
 }

@@ -2,8 +2,8 @@
  * Threads of two clients that do all there is to data and descriptors at the same time, for the
  * sanitizers to watch, and so that wrong orders of locks would show as a hang.
  */
+#include "lib/fs_world.h"
 #include "lib/test.h"
-#include "lib/test_server.h"
 
 #include <errno.h>
 #include <holdfast/fs.h>
@@ -20,6 +20,7 @@
 
 struct world {
     struct test_server server;
+    char root[80];
     hf_client *clients[2];
     hf_fs *fs[2];
     _Atomic int failures; /* assertions are for the main thread */
@@ -120,7 +121,8 @@ static void work_on_opens(struct worker *worker, int fd)
     EXPECT(worker, unnamed >= 0 && hf_close(worker->fs, unnamed) == 0);
     int path = hf_open(worker->fs, "0", O_PATH, 0);
     EXPECT(worker, path >= 0 && hf_close(worker->fs, path) == 0);
-    int mapped = hf_mmap(worker->fs, NULL, 10, PROT_READ, MAP_SHARED, fd, 0, &mapping);
+    const int sharing = fs_world_is_served() ? MAP_PRIVATE : MAP_SHARED;
+    int mapped = hf_mmap(worker->fs, NULL, 10, PROT_READ, sharing, fd, 0, &mapping);
     EXPECT(worker, mapped == 0 && hf_munmap(worker->fs, mapping, 10) == 0);
 }
 
@@ -143,11 +145,14 @@ static void *work(void *argument)
 
 static void open_world(struct world *world)
 {
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_server_mount mount;
     test_server_init(&world->server);
+    snprintf(world->root, sizeof world->root, "%s/r", world->server.folder);
+    assert_int_equal(mkdir(world->root, 0755), 0);
+    config.root = fs_world_mount(&world->server, world->root, &mount);
     test_server_start(&world->server);
     for (int i = 0; i < 2; i++) {
-        hf_fs_config config = HF_FS_CONFIG_INIT;
-        config.root = world->server.folder;
         assert_int_equal(hf_client_connect(world->server.address, NULL, &world->clients[i]), 0);
         assert_int_equal(hf_fs_attach(world->clients[i], &config, &world->fs[i]), 0);
         for (int file = 0; file < FILES; file++) {
@@ -166,6 +171,8 @@ static void close_world(struct world *world)
         hf_fs_detach(world->fs[i]);
         hf_client_unref(world->clients[i]);
     }
+    world->server.server = hf_server_free(world->server.server);
+    assert_int_equal(rmdir(world->root), 0);
     test_server_deinit(&world->server);
 }
 

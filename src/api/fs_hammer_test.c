@@ -1,16 +1,16 @@
 /*
  * Two processes of eight threads each on one tree and one open file, everything at once. In the end
  * every record is there once and whole, every name is accounted for, and both processes see what
- * the kernel does.
+ * the kernel does; or on a served mount, what a client sees that has nothing cached.
  *
  * The processes are this program started anew, because TSan does not follow threads through a
- * fork. The test itself has the server, and looks at the host.
+ * fork. The test itself has the server, and looks at the end.
  */
 #include <holdfast/export.h>
 
+#include "lib/fs_world.h"
 #include "lib/process.h"
 #include "lib/test.h"
-#include "lib/test_server.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -35,6 +35,7 @@ enum { LOG, SHARED, FILES };
 
 struct worker {
     hf_fs *fs;
+    hf_fs *fresh;     /* on a served mount: another client, which begins at the end */
     const char *root; /* of the host */
     int process;
     int rounds;
@@ -278,43 +279,72 @@ static void *hammer(void *argument)
     return NULL;
 }
 
-/* Every entry, here and at the host, with the same attributes; as many here as there. */
+/* As the host has it, or a client that has nothing cached. */
+static int stat_elsewhere(const struct worker *worker, const char *name, struct stat *st)
+{
+    char path[PATH_MAX];
+    if (worker->fresh != NULL) {
+        return hf_lstat(worker->fresh, name, st);
+    }
+    snprintf(path, sizeof path, "%s%s", worker->root, name);
+    return lstat(path, st) < 0 ? -errno : 0;
+}
+
+static int count_entries(hf_fs *fs, const char *path)
+{
+    hf_dirent entry;
+    int count = 0;
+    const int fd = hf_open(fs, path, O_RDONLY | O_DIRECTORY, 0);
+    while (fd >= 0 && hf_readdir(fs, fd, &entry) == 1) {
+        count++;
+    }
+    return fd >= 0 && hf_close(fs, fd) == 0 ? count : -1;
+}
+
+static int count_elsewhere(const struct worker *worker, const char *path)
+{
+    char host_path[PATH_MAX];
+    int count = 0;
+    if (worker->fresh != NULL) {
+        return count_entries(worker->fresh, path);
+    }
+    snprintf(host_path, sizeof host_path, "%s%s", worker->root, path);
+    DIR *directory = opendir(host_path);
+    while (directory != NULL && readdir(directory) != NULL) {
+        count++;
+    }
+    return directory != NULL && closedir(directory) == 0 ? count : -1;
+}
+
+/* Every entry, here and elsewhere, with the same attributes; as many here as there. */
 static void compare_directory(struct worker *worker, const char *path)
 {
-    char name[PATH_MAX], host_name[PATH_MAX];
-    struct dirent **entries;
+    char name[PATH_MAX];
     struct stat ours, theirs;
     hf_dirent entry;
-    int here = 0;
 
-    snprintf(host_name, sizeof host_name, "%s%s", worker->root, path);
-    const int there = scandir(host_name, &entries, NULL, NULL);
-    EXPECT(worker, there >= 2, there);
-    for (int i = 0; i < there; i++) {
-        const char *last = entries[i]->d_name;
-        snprintf(name, sizeof name, "%s/%s", path, last);
-        snprintf(host_name, sizeof host_name, "%s%s", worker->root, name);
+    const int fd = hf_open(worker->fs, path, O_RDONLY | O_DIRECTORY, 0);
+    EXPECT(worker, fd >= 0, fd);
+    while (hf_readdir(worker->fs, fd, &entry) == 1) {
+        snprintf(name, sizeof name, "%s%s", path, entry.name);
         EXPECT_EQUAL(worker, hf_lstat(worker->fs, name, &ours), 0);
-        EXPECT_EQUAL(worker, lstat(host_name, &theirs), 0);
+        EXPECT_EQUAL(worker, stat_elsewhere(worker, name, &theirs), 0);
         if (strcmp(name, "/..") != 0) {
             EXPECT_EQUAL(worker, ours.st_ino, (long long)theirs.st_ino);
             EXPECT_EQUAL(worker, ours.st_mode, (long long)theirs.st_mode);
             EXPECT_EQUAL(worker, ours.st_nlink, (long long)theirs.st_nlink);
             EXPECT_EQUAL(worker, ours.st_size, (long long)theirs.st_size);
         }
-        if (S_ISDIR(theirs.st_mode) && strcmp(last, ".") != 0 && strcmp(last, "..") != 0) {
+        if (S_ISDIR(theirs.st_mode) && strcmp(entry.name, ".") != 0 &&
+            strcmp(entry.name, "..") != 0) {
+            snprintf(name, sizeof name, "%s%s/", path, entry.name);
             compare_directory(worker, name);
         }
-        free(entries[i]);
     }
-    free(entries);
-    int fd = hf_open(worker->fs, path[0] == '\0' ? "/" : path, O_RDONLY | O_DIRECTORY, 0);
-    EXPECT(worker, fd >= 0, fd);
-    while (hf_readdir(worker->fs, fd, &entry) == 1) {
-        here++;
-    }
-    EXPECT_EQUAL(worker, here, there);
     EXPECT_EQUAL(worker, hf_close(worker->fs, fd), 0);
+    const int count = count_entries(worker->fs, path);
+    EXPECT(worker, count >= 2, count);
+    EXPECT_EQUAL(worker, count_elsewhere(worker, path), count);
 }
 
 /* Tell the test that a point is reached, and wait for it to open the pipe. */
@@ -324,6 +354,20 @@ static void meet(const char *line, const char *pipe)
     fflush(stdout);
     int fd = open(pipe, O_RDONLY | O_CLOEXEC);
     close(fd);
+}
+
+/* A client of its own, which ends with the filesystem object. NULL: failed. */
+static hf_fs *attach(const char *address, const char *root)
+{
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_client *client;
+    hf_fs *fs = NULL;
+    config.root = root;
+    if (hf_client_connect(address, NULL, &client) == 0) {
+        (void)hf_fs_attach(client, &config, &fs);
+        hf_client_unref(client);
+    }
+    return fs;
 }
 
 /* The open file that the test has exported. */
@@ -340,16 +384,14 @@ static int import_shared(hf_fs *fs, const char *bytes_file)
  * with the bytes of the open file. */
 static int work(char **arguments)
 {
+    const bool is_served = fs_world_is_served();
     struct worker worker = {.root = arguments[2], .process = arguments[3][0] - '0'};
     struct thread threads[THREADS];
-    hf_fs_config config = HF_FS_CONFIG_INIT;
-    hf_client *client;
 
     alarm(55);
-    config.root = worker.root;
     worker.rounds = rounds_to_do();
-    if (hf_client_connect(arguments[1], NULL, &client) < 0 ||
-        hf_fs_attach(client, &config, &worker.fs) < 0) {
+    worker.fs = attach(arguments[1], is_served ? NULL : worker.root);
+    if (worker.fs == NULL) {
         return 1;
     }
     meet("ready", arguments[4]);
@@ -369,9 +411,10 @@ static int work(char **arguments)
         pthread_join(threads[i].thread, NULL);
     }
     meet("done", arguments[5]);
-    compare_directory(&worker, "");
+    worker.fresh = is_served ? attach(arguments[1], NULL) : NULL;
+    compare_directory(&worker, "/");
+    hf_fs_detach(worker.fresh);
     hf_fs_detach(worker.fs);
-    hf_client_unref(client);
     return atomic_load(&worker.failures) == 0 ? 0 : 1;
 }
 
@@ -383,16 +426,15 @@ static int remove_entry(const char *path, const struct stat *attributes, int typ
 }
 
 /* Every record of all threads is in the file, once and whole, in the order of each thread. */
-static void check_records(const char *root, const char *name)
+static void check_records(hf_fs *fs, const char *name)
 {
-    char path[PATH_MAX];
     int next[PROCESSES][THREADS] = {{0}};
     char record[RECORD + 1] = "", expected[RECORD + 1];
+    struct stat st;
     long count = 0;
-    snprintf(path, sizeof path, "%s%s", root, name);
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    for (; fread(record, RECORD, 1, file) == 1; count++) {
+    const int fd = hf_open(fs, name, O_RDONLY, 0);
+    assert_true(fd >= 0);
+    for (; hf_read(fs, fd, record, RECORD) == RECORD; count++) {
         const int process = record[1] - '0';
         const int thread = record[4] - '0';
         assert_in_range(process, 0, PROCESSES - 1);
@@ -401,62 +443,41 @@ static void check_records(const char *root, const char *name)
         assert_string_equal(record, expected);
         next[process][thread]++;
     }
-    assert_true(feof(file) && ftell(file) == count * RECORD);
-    fclose(file);
+    assert_int_equal(hf_fstat(fs, fd, &st), 0);
+    assert_int_equal(st.st_size, count * RECORD);
+    assert_int_equal(hf_close(fs, fd), 0);
     assert_int_equal(count, (long)PROCESSES * THREADS * rounds_to_do());
 }
 
-static int count_entries(const char *path)
-{
-    struct dirent **entries;
-    int count = scandir(path, &entries, NULL, NULL);
-    assert_true(count >= 0);
-    for (int i = 0; i < count; i++) {
-        free(entries[i]);
-    }
-    free(entries);
-    return count - 2;
-}
-
 /* Each thread's files where it left them, and nothing else but the second names. */
-static void check_names(const char *root)
+static void check_names(hf_fs *fs)
 {
-    char path[PATH_MAX];
+    char path[64];
     struct stat st;
     int names = 0;
     for (int directory = 0; directory < DIRECTORIES; directory++) {
-        snprintf(path, sizeof path, "%s/d%d", root, directory);
-        names += count_entries(path);
+        snprintf(path, sizeof path, "/d%d", directory);
+        names += count_entries(fs, path) - 2;
     }
     assert_int_equal(names, PROCESSES * THREADS * (KEPT + (KEPT + 1) / 2));
     for (int i = 0; i < PROCESSES * THREADS * KEPT; i++) {
         const int number = i % KEPT, thread = i / KEPT % THREADS, process = i / KEPT / THREADS;
-        snprintf(path,
-                 sizeof path,
-                 "%s/d%d/%d-%d-%d",
-                 root,
-                 number % DIRECTORIES,
-                 process,
-                 thread,
-                 number);
-        assert_int_equal(stat(path, &st), 0);
+        snprintf(path, sizeof path, "/d%d/%d-%d-%d", number % DIRECTORIES, process, thread, number);
+        assert_int_equal(hf_stat(fs, path, &st), 0);
         assert_int_equal(st.st_size, number);
         assert_int_equal(st.st_nlink, number % 2 == 0 ? 2 : 1);
     }
 }
 
-static void make_tree(const char *root)
+static void make_tree(hf_fs *fs)
 {
-    static const char *const directories[] = {"/", "/d0", "/d1", "/d2", "/d3", "/c"};
+    static const char *const directories[] = {"/d0", "/d1", "/d2", "/d3", "/c"};
     static const char *const files[] = {"/log", "/shared"};
-    char path[PATH_MAX];
     for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
-        snprintf(path, sizeof path, "%s%s", root, directories[i]);
-        assert_int_equal(mkdir(path, 0755), 0);
+        assert_int_equal(hf_mkdir(fs, directories[i], 0755), 0);
     }
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        snprintf(path, sizeof path, "%s%s", root, files[i]);
-        assert_int_equal(close(open(path, O_CREAT | O_WRONLY, 0644)), 0);
+        assert_int_equal(hf_mknod(fs, files[i], 0644, 0), 0);
     }
 }
 
@@ -469,14 +490,8 @@ static int open_gate(const char *pipe)
 }
 
 /* Open "/shared" and put its bytes where each process finds them. */
-static void export_shared(const struct test_server *server, const char *root)
+static void export_shared(const struct test_server *server, hf_fs *fs)
 {
-    hf_fs_config config = HF_FS_CONFIG_INIT;
-    hf_client *client;
-    hf_fs *fs;
-    config.root = root;
-    assert_int_equal(hf_client_connect(server->address, NULL, &client), 0);
-    assert_int_equal(hf_fs_attach(client, &config, &fs), 0);
     int shared = hf_open(fs, "/shared", O_RDWR, 0);
     assert_true(shared >= 0);
     for (int i = 0; i < PROCESSES; i++) {
@@ -488,26 +503,26 @@ static void export_shared(const struct test_server *server, const char *root)
         assert_int_equal(write(fd, bytes, sizeof bytes), size);
         close(fd);
     }
-    hf_fs_detach(fs);
-    hf_client_unref(client);
 }
 
 static void test_two_processes_of_eight_threads(void **state)
 {
     struct test_server server;
     struct program programs[PROCESSES];
+    hf_server_mount mount;
     char root[80], start[96], end[96], bytes[PROCESSES][96], self[PATH_MAX];
 
     test_server_init(&server);
     snprintf(root, sizeof root, "%s/r", server.folder);
     snprintf(start, sizeof start, "%s/start", server.folder);
     snprintf(end, sizeof end, "%s/end", server.folder);
-    make_tree(root);
+    assert_int_equal(mkdir(root, 0755), 0);
     assert_int_equal(mkfifo(start, 0600), 0);
     assert_int_equal(mkfifo(end, 0600), 0);
     const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     assert_true(length > 0);
     self[length] = '\0';
+    const char *const mounted = fs_world_mount(&server, root, &mount);
     test_server_start(&server);
 
     for (int i = 0; i < PROCESSES; i++) {
@@ -520,7 +535,12 @@ static void test_two_processes_of_eight_threads(void **state)
     for (int i = 0; i < PROCESSES; i++) {
         program_expect_line(&programs[i], "ready");
     }
-    export_shared(&server, root); /* after the forks: TSan does not follow a client through one */
+    /* After the forks: TSan does not follow a client through one. */
+    hf_fs *fs = attach(server.address, mounted);
+    assert_non_null(fs);
+    make_tree(fs);
+    export_shared(&server, fs);
+    hf_fs_detach(fs);
     const int start_fd = open_gate(start);
     for (int i = 0; i < PROCESSES; i++) {
         program_expect_line(&programs[i], "done");
@@ -535,9 +555,13 @@ static void test_two_processes_of_eight_threads(void **state)
     close(start_fd);
     close(end_fd);
 
-    check_records(root, "/log");
-    check_records(root, "/shared");
-    check_names(root);
+    fs = attach(server.address, mounted);
+    assert_non_null(fs);
+    check_records(fs, "/log");
+    check_records(fs, "/shared");
+    check_names(fs);
+    hf_fs_detach(fs);
+    server.server = hf_server_free(server.server);
     assert_int_equal(nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
     assert_int_equal(unlink(start), 0);
     assert_int_equal(unlink(end), 0);

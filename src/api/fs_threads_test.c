@@ -4,8 +4,8 @@
  */
 #include "fs/filesystem.h"
 
+#include "lib/fs_world.h"
 #include "lib/test.h"
-#include "lib/test_server.h"
 
 #include <errno.h>
 #include <ftw.h>
@@ -33,14 +33,15 @@ static int rounds(int plain)
 static int set_up(void **state)
 {
     static struct world world;
+    hf_fs_config config = HF_FS_CONFIG_INIT;
+    hf_server_mount mount;
     world = (struct world){.failures = 0};
     test_server_init(&world.server);
     snprintf(world.root, sizeof world.root, "%s/r", world.server.folder);
     assert_int_equal(mkdir(world.root, 0755), 0);
+    config.root = fs_world_mount(&world.server, world.root, &mount);
     test_server_start(&world.server);
     for (int i = 0; i < 2; i++) {
-        hf_fs_config config = HF_FS_CONFIG_INIT;
-        config.root = world.root;
         assert_int_equal(hf_client_connect(world.server.address, NULL, &world.clients[i]), 0);
         assert_int_equal(hf_fs_attach(world.clients[i], &config, &world.fs[i]), 0);
     }
@@ -60,6 +61,7 @@ static int tear_down(void **state)
         hf_fs_detach(world->fs[i]);
         hf_client_unref(world->clients[i]);
     }
+    world->server.server = hf_server_free(world->server.server);
     assert_int_equal(nftw(world->root, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
     test_server_deinit(&world->server);
     return 0;

@@ -7,6 +7,7 @@
 #include "lib/test.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 enum { MANY = 500 };
 
@@ -160,6 +161,35 @@ static void test_closing_before_the_answer(void **state)
     assert_int_equal(stage_stats(&stage).holds, MANY / 2);
 }
 
+/* A first use under a hold that came ahead has something to be told, and nothing to say: what is queued
+ * goes with a message of its own. */
+static void test_a_use_sends_nothing_for_others(void **state)
+{
+    struct fake fake;
+    char byte;
+    fake_join(&fake);
+    hf_sync *held = open_lock(fake.client, 1);
+    hf_sync *next = open_lock(fake.client, 2);
+    client_ask_ahead(held, HF_EXCLUSIVE);
+    client_send_queued(fake.client);
+    struct wire_message asked = fake_expect(&fake, WIRE_ACQUIRE);
+    const struct wire_message granted = fake_answer(&asked, 7);
+    fake_send(&fake, &granted);
+    await_grants(fake.client, 1);
+
+    client_ask_ahead(next, HF_EXCLUSIVE);
+    assert_int_equal(hf_sync_acquire(held, HF_EXCLUSIVE, NULL), HF_CHANGED);
+    assert_int_equal(hf_sync_release(held), 0);
+    assert_int_equal(recv(fake.fd, &byte, 1, MSG_DONTWAIT), -1);
+    client_send_queued(fake.client);
+    asked = fake_expect(&fake, WIRE_ACQUIRE);
+    assert_int_equal(asked.id.object, 2);
+
+    client_close_quietly(held);
+    client_close_quietly(next);
+    fake_deinit(&fake);
+}
+
 /* The server does not read: asking neither blocks nor piles up, and says nothing of it. */
 static void test_a_full_socket_is_not_filled_further(void **state)
 {
@@ -211,6 +241,7 @@ int main(void)
         TEST(test_others_are_left_alone),
         TEST(test_many_are_closed_together),
         TEST(test_closing_before_the_answer),
+        cmocka_unit_test(test_a_use_sends_nothing_for_others),
         cmocka_unit_test(test_a_full_socket_is_not_filled_further),
         TEST(test_without_a_connection),
     };

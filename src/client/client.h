@@ -93,6 +93,13 @@ static inline bool handle_is_shared(const struct hf_sync *handle)
     return (atomic_load_explicit(&handle->hold.word, memory_order_relaxed) & SYNC_READERS) != 0;
 }
 
+/* It is held for microseconds, often to hand the kernel a message whose answer wakes the helper: so
+ * whoever meets it looks again for a moment before it sleeps. */
+static inline void client_init_lock(hf_client *client)
+{
+    client->lock = (pthread_mutex_t)PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+}
+
 struct hf_cancel {
     hf_client *client;
     _Atomic int fired;
@@ -246,15 +253,17 @@ struct wait {
     struct list cancel_link; /* client->cancellable */
     hf_cancel *cancel;
     hf_sync *handle;
+    uint64_t queued_before; /* client->out_total when it began */
 };
 
+/* With the lock held. */
 void wait_init(struct wait *wait, hf_sync *handle, hf_mode mode, const hf_wait_opts *opts);
 
 /* The core's callback. With the lock held. */
 void wait_wake(void *client, struct sync_waiter *waiter);
 
-/* Wait until the waiter is final. Called with the lock held, returns without it.
- * Return: the waiter's result. */
+/* Send what was queued since wait_init(), and wait until the waiter is final. Called with the lock
+ * held, returns without it. Return: the waiter's result. */
 int wait_finish(struct wait *wait, const hf_wait_opts *opts);
 
 /* End the waits whose token was fired. With the lock held. */

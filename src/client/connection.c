@@ -519,7 +519,7 @@ static int client_init(hf_client *client, const hf_client_config *config, const 
     client->references = 1;
     atomic_flag_clear(&client->claimed);
     client->error = -ENOTCONN; /* so far; and a child of a fork gets none */
-    pthread_mutex_init(&client->lock, NULL);
+    client_init_lock(client);
     pthread_mutex_init(&client->open_lock, NULL);
     list_init(&client->armed);
     list_init(&client->cancellable);

@@ -367,7 +367,7 @@ static void client_child(hf_client *client)
 {
     struct fork_copy *copy = client->fork_copy;
     client->fork_copy = NULL;
-    pthread_mutex_init(&client->lock, NULL);
+    client_init_lock(client);
     pthread_mutex_init(&client->open_lock, NULL);
     park_reset(client);
     client_stores_reset(client);

@@ -66,10 +66,10 @@ static int register_handle(hf_sync *handle)
 {
     hf_client *client = handle->client;
     struct wait wait;
-    wait_init(&wait, handle, HF_INVALID, NULL);
     int result = 0;
     pthread_mutex_lock(&client->open_lock);
     pthread_mutex_lock(&client->lock);
+    wait_init(&wait, handle, HF_INVALID, NULL);
     if (client->error == 0 && handle->hold.grant == 0) {
         sync_hold_reference(&client->core, &handle->hold, &wait.waiter);
         result = wait_finish(&wait, NULL);
@@ -154,8 +154,8 @@ int client_acquire(hf_sync *handle, hf_mode mode, const hf_wait_opts *opts, bool
 {
     hf_client *client = handle->client;
     struct wait wait;
-    wait_init(&wait, handle, mode, opts);
     pthread_mutex_lock(&client->lock);
+    wait_init(&wait, handle, mode, opts);
     uint64_t now_ns = clock_now_ns();
     if (left_attention) {
         sync_hold_left(&client->core, &handle->hold, now_ns);
@@ -168,8 +168,8 @@ int client_upgrade(hf_sync *handle, const hf_wait_opts *opts)
 {
     hf_client *client = handle->client;
     struct wait wait;
-    wait_init(&wait, handle, HF_EXCLUSIVE, opts);
     pthread_mutex_lock(&client->lock);
+    wait_init(&wait, handle, HF_EXCLUSIVE, opts);
     sync_hold_upgrade(&client->core, &handle->hold, &wait.waiter, clock_now_ns());
     return wait_finish(&wait, opts);
 }

@@ -110,6 +110,7 @@ void wait_init(struct wait *wait, hf_sync *handle, hf_mode mode, const hf_wait_o
     list_init(&wait->cancel_link);
     sleeper_init(&wait->sleeper);
     wait->handle = handle;
+    wait->queued_before = handle->client->out_total;
     wait->cancel = opts == NULL ? NULL : opts->cancel;
     wait->waiter.mode = (uint8_t)mode;
     wait->waiter.nowait = opts != NULL && (opts->flags & HF_NOWAIT) != 0;
@@ -124,7 +125,10 @@ int wait_finish(struct wait *wait, const hf_wait_opts *opts)
 {
     hf_client *client = wait->handle->client;
     struct sync_waiter *waiter = &wait->waiter;
-    client_flush(client);
+    /* What others left to go with the next message still does, if there is none. */
+    if (waiter->state == SYNC_WAITER_QUEUED || client->out_total != wait->queued_before) {
+        client_flush(client);
+    }
     if (waiter->state == SYNC_WAITER_QUEUED) {
         if (wait->cancel != NULL) {
             list_append(&client->cancellable, &wait->cancel_link);

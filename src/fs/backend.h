@@ -132,7 +132,10 @@ struct backend_ops {
      * These may wait for another process; the filesystem holds nothing meanwhile. A signal ends
      * the wait with -EINTR. seek() takes every whence for them. */
 
-    /* As open(2) with @flags; the caller owes close(). */
+    /* As open(2) with @flags; the caller owes close(). What takes more than a system call is done by
+     * start_special(), inside the gate; it makes *file, for which close() is owed whatever
+     * open_special() makes of it. NULL: there is nothing to be done. */
+    int (*start_special)(struct backend *backend, intptr_t node, int flags, intptr_t *file);
     int (*open_special)(struct backend *backend, intptr_t node, int flags, intptr_t *file);
     /* At @offset, as preadv(2), or if that is negative as readv(2). The vectors are not checked. */
     ssize_t (*read_special)(struct backend *backend, intptr_t file, const struct iovec *vectors,
@@ -244,6 +247,10 @@ struct backend {
     /* Reading may change attributes: is the inode to be held EXCLUSIVE for that? It is held SHARED
      * at least. NULL: never. */
     bool (*reading_changes)(struct backend *backend, intptr_t file);
+    /* The same for the target of a link; and it was used, with the link held EXCLUSIVE. Both NULL: nothing
+     * comes of it. */
+    bool (*link_use_changes)(struct backend *backend, intptr_t node);
+    void (*link_used)(struct backend *backend, intptr_t node);
 };
 
 #endif

@@ -251,7 +251,8 @@ static inline void inode_not_removed(struct inode *inode)
 }
 
 /* What a symbolic link with a node points to; the string lives as long as the caller's reference.
- * A link's target cannot change, so no hold is needed. */
+ * A link's target cannot change, so no hold is needed for it; but where this moves its time of access it is
+ * held for that, so the caller holds nothing behind it in the order of locks. Return: 0, or a negative errno. */
 int inode_link_target(struct inode *inode, const char **target);
 
 /* ---- inode_entries.c ---- */

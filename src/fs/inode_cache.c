@@ -210,10 +210,27 @@ void inode_removed(struct inode *inode)
     }
 }
 
-int inode_link_target(struct inode *inode, const char **target)
+/* It is read or followed, which moves its time of access, as relatime says. */
+static int note_link_use(struct inode *link)
+{
+    struct backend *backend = link->backend;
+    if (backend->link_use_changes == NULL) {
+        return 0;
+    }
+    int result = inode_acquire(link, HF_SHARED);
+    if (result == 0 && backend->link_use_changes(backend, link->backend_node)) {
+        result = inode_upgrade(link);
+        if (result == 0) {
+            inode_attributes_changed(link);
+            backend->link_used(backend, link->backend_node);
+        }
+    }
+    return result < 0 ? result : inode_release(link);
+}
+
+static int get_link_target(struct inode *inode, const char **target)
 {
     int result = 0;
-    assert(inode_has_node(inode));
     char *known = atomic_load_explicit(&inode->link_target, memory_order_acquire);
     if (known != NULL) {
         *target = known;
@@ -239,4 +256,11 @@ int inode_link_target(struct inode *inode, const char **target)
     pthread_mutex_unlock(&inode->mutex);
     *target = known;
     return result;
+}
+
+int inode_link_target(struct inode *inode, const char **target)
+{
+    assert(inode_has_node(inode));
+    const int result = note_link_use(inode);
+    return result < 0 ? result : get_link_target(inode, target);
 }

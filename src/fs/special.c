@@ -64,8 +64,23 @@ static void come_back(struct special_wait *wait)
 
 /* ---- opening ---- */
 
+static int backend_flags(int flags)
+{
+    return flags & (OPEN_BACKEND_FLAGS | OPEN_FILE_STATUS);
+}
+
 int special_start_opening(struct open_file *file, int fd, int flags, struct special_wait **out)
 {
+    struct inode *inode = file->inode;
+    const struct backend_ops *ops = inode->backend->ops;
+    if (ops->start_special != NULL) {
+        int result = ops->start_special(
+            inode->backend, inode->backend_node, backend_flags(flags), &file->backend_file);
+        if (result < 0) {
+            return result;
+        }
+        inode_file_opened(inode);
+    }
     struct special_wait *wait = special_wait_begin(file, fd);
     if (wait == NULL) {
         return -ENOMEM;
@@ -83,12 +98,11 @@ int special_finish_opening(struct special_wait *wait)
     struct inode *inode = file->inode;
     const int fd = wait->fd;
     const int flags = wait->opening_flags;
+    const bool is_started = file->backend_file != BACKEND_NO_FILE;
 
-    int result = inode->backend->ops->open_special(inode->backend,
-                                                   inode->backend_node,
-                                                   flags & (OPEN_BACKEND_FLAGS | OPEN_FILE_STATUS),
-                                                   &file->backend_file);
-    if (result == 0) {
+    int result = inode->backend->ops->open_special(
+        inode->backend, inode->backend_node, backend_flags(flags), &file->backend_file);
+    if (result == 0 && !is_started) {
         inode_file_opened(inode);
     }
     come_back(wait);

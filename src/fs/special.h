@@ -21,7 +21,8 @@ static inline bool open_file_is_special(const struct open_file *file)
 struct special_wait;
 
 /* Opening takes two steps. Inside the gate: @file, without a backend's file, will be what the
- * reserved @fd stands for; takes over the reference on success. Return: 0, -ENOMEM. */
+ * reserved @fd stands for; takes over the reference on success. Return: 0, -ENOMEM, or what the
+ * backend says. */
 int special_start_opening(struct open_file *file, int fd, int flags, struct special_wait **out);
 
 /* Outside of it, with nothing held. Return: the descriptor; what open(2) says, -EINTR included. */

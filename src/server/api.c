@@ -10,11 +10,13 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Dispatching once may leave something that can be done at once, as watching a new peer. More
@@ -181,8 +183,18 @@ int hf_server_new(const hf_server_config *config, hf_server **out)
 
 /* ---- driving it ---- */
 
+/* A directory that is made in one of the host's gets its mode at once, so that none is left without if
+ * the process is killed. The umask of the other threads stays what it is. */
+static void have_no_umask(void)
+{
+    if (unshare(CLONE_FS) == 0) {
+        umask(0);
+    }
+}
+
 static void *run_thread(void *argument)
 {
+    have_no_umask();
     server_run(argument, UV_RUN_DEFAULT);
     return NULL;
 }

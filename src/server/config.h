@@ -24,7 +24,7 @@
     LIMIT(uses, 0, UINT32_MAX, 1000000, "files of served mounts that one client has open")         \
     LIMIT(stated_credentials, 0, 1000000, 4096, "that a privileged client states")                 \
     LIMIT(waiting_bytes, 0, UINT64_C(1) << 40, 16 << 20, "of operations of one client that wait")  \
-    LIMIT(reclaim_seconds, 1, 86400, 5, "for a client to give back space that others need")       \
+    LIMIT(reclaim_seconds, 1, 86400, 5, "for a client to give back space that others need")        \
     LIMIT(locks, 1, UINT32_MAX, 65536, "file locks of one client, at the server")                  \
     LIMIT(waiting_locks, 1, UINT32_MAX, 4096, "file locks that one client waits for")              \
     LIMIT(lock_tables, 0, UINT32_MAX, 65536, "files whose locks one client has to itself")         \

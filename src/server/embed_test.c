@@ -11,10 +11,12 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -464,6 +466,34 @@ static void test_the_trace_has_every_message_in_order(void **state)
                         "b<GRANT 1 3 owner died\n");
 }
 
+/* Its thread makes what it makes in exactly the mode wanted; the program's own umask stays. */
+static void umask_of_a_trace(void *context, const hf_trace_event *event)
+{
+    char line[256];
+    FILE *status = fopen("/proc/thread-self/status", "re");
+    assert_non_null(status);
+    while (fgets(line, sizeof(line), status) != NULL) {
+        sscanf(line, "Umask: %o", (unsigned *)context);
+    }
+    fclose(status);
+}
+
+static void test_its_thread_has_no_umask(void **state)
+{
+    unsigned seen = 07777;
+    const mode_t before = umask(027);
+    struct raw_client client;
+    test.config.trace = umask_of_a_trace;
+    test.config.trace_context = &seen;
+    test_server_start(&test);
+    raw_join(&client, test.address, "client");
+    raw_round_trip(&client);
+    raw_close(&client);
+    hf_server_stop(test.server);
+    assert_int_equal(seen, 0);
+    assert_int_equal(umask(before), 027);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -484,6 +514,7 @@ int main(void)
         TEST(test_a_tcp_connection_is_adopted),
         TEST(test_a_terminal_is_adopted),
         TEST(test_what_is_not_a_stream_is_refused),
+        TEST(test_its_thread_has_no_umask),
         TEST(test_the_trace_has_every_message_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,7 +120,7 @@ static void ticket_free(struct hf_server *server, struct ticket *ticket)
     struct park_loan *loan;
     while ((loan = ticket->loans) != NULL) {
         ticket->loans = loan->next;
-        served_give_back(server, loan->store, loan->inode);
+        served_give_back(server, loan);
         free(loan);
     }
     for (uint32_t i = 0; i < ticket->count; i++) {
@@ -189,7 +189,7 @@ static enum wire_reason park(struct hf_server *server, int fd, const struct wire
                              hf_id *id)
 {
     if (message->data_size > server->settings.limits.parked_bytes ||
-        server->park.count >= server->park.limit) {
+        server->park.count + server->served.pipes >= server->park.limit) {
         return WIRE_REASON_PARK_LIMIT;
     }
     const bool is_first = hf_id_equal(message->ticket, none);
@@ -291,6 +291,22 @@ static enum wire_reason on_park(struct hf_server *server, struct peer *peer,
     return WIRE_REASON_NONE;
 }
 
+/* What is parked so, or else the pipe of a FIFO that the peer uses. *fd stays the server's. */
+static enum wire_reason find_claimed(struct peer *peer, const struct wire_message *message,
+                                     const struct parked **parked, int *fd)
+{
+    const struct ticket *ticket = ticket_find(peer->server, message->ticket);
+    if (ticket == NULL && message->index == 0) {
+        return served_claim_pipe(peer, message->ticket, fd);
+    }
+    if (ticket == NULL || message->index >= ticket->count) {
+        return WIRE_REASON_UNKNOWN_TICKET;
+    }
+    *parked = ticket->parked[message->index];
+    *fd = (*parked)->fd;
+    return WIRE_REASON_NONE;
+}
+
 static enum wire_reason on_claim(struct hf_server *server, struct peer *peer,
                                  const struct wire_message *message)
 {
@@ -298,12 +314,10 @@ static enum wire_reason on_claim(struct hf_server *server, struct peer *peer,
     const struct parked *parked = NULL;
     const int socket = take_descriptor(peer, is_local_socket, &reason);
     if (socket >= 0) {
-        const struct ticket *ticket = ticket_find(server, message->ticket);
-        reason = WIRE_REASON_UNKNOWN_TICKET;
-        if (ticket != NULL && message->index < ticket->count) {
-            parked = ticket->parked[message->index];
-            reason =
-                send_descriptor(socket, parked->fd) ? WIRE_REASON_NONE : WIRE_REASON_NO_DESCRIPTOR;
+        int fd;
+        reason = find_claimed(peer, message, &parked, &fd);
+        if (reason == WIRE_REASON_NONE && !send_descriptor(socket, fd)) {
+            reason = WIRE_REASON_NO_DESCRIPTOR;
         }
         discard(server, socket);
     } else if (reason == WIRE_REASON_BAD_DESCRIPTOR) {

@@ -27,7 +27,7 @@ struct peer;
 struct park {
     struct id_map tickets;
     uint32_t count; /* what is parked, under all tickets */
-    uint32_t limit;
+    uint32_t limit; /* for these and for the pipes of stores */
 };
 
 /* Return: 0, -ENOMEM. */
@@ -41,8 +41,10 @@ enum wire_reason park_input(struct hf_server *server, struct peer *peer,
                             const struct wire_message *message);
 
 /* A use of an inode of a store, by what is parked under a ticket. */
+struct served_pipe;
 struct park_loan {
     struct park_loan *next;
+    struct served_pipe *pipe; /* a reference; NULL: it has none */
     uint32_t store;
     uint64_t inode;
     uint8_t rights;

@@ -30,6 +30,7 @@ struct served {
     uint8_t *answer;          /* where answers are put together: room for the largest */
     uint64_t operations;      /* so far */
     uint64_t uses;            /* now */
+    uint32_t pipes;           /* now */
     uv_timer_t reclaim_timer; /* runs while somebody has to answer a RECLAIM */
 };
 
@@ -68,8 +69,14 @@ void served_peer_leave(struct peer *peer);
 enum wire_reason served_input(struct hf_server *server, struct peer *peer,
                               const struct wire_message *message);
 
+struct park_loan;
+
 /* An inode that was lent is not used by that any more. */
-void served_give_back(struct hf_server *server, uint32_t store, uint64_t inode);
+void served_give_back(struct hf_server *server, const struct park_loan *loan);
+
+/* The pipe of a FIFO that @peer uses, whose sync handle is @id; *fd stays the server's. Return:
+ * WIRE_REASON_NONE; or what to refuse with, UNKNOWN_TICKET also when the host lets us have no pipe. */
+enum wire_reason served_claim_pipe(struct peer *peer, hf_id id, int *fd);
 
 /* What the sync table says to the taker. */
 void served_granted(struct hf_server *server, const struct wire_message *message);

@@ -355,12 +355,10 @@ static void test_links_have_no_mode(void **state)
     assert_int_equal(
         world->ops->make(world->store, &world->call, STORE_ROOT, named("link"), &what, &out), 0);
     world->call.now.tv_sec++;
-    assert_int_equal(world->ops->set_attributes(world->store,
-                                                &world->call,
-                                                out.number,
-                                                STORE_SET_MODE | STORE_SET_OWNER,
-                                                &values),
-                     -EOPNOTSUPP);
+    assert_int_equal(
+        world->ops->set_attributes(
+            world->store, &world->call, out.number, STORE_SET_MODE | STORE_SET_OWNER, &values),
+        -EOPNOTSUPP);
     assert_int_equal(attributes_of(world, out.number).ctime.tv_sec, 100);
     assert_int_equal(attributes_of(world, out.number).mode, S_IFLNK | 0777);
 }

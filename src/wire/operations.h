@@ -48,6 +48,10 @@ static inline hf_id wire_store_id(uint32_t store, uint64_t inode)
     };
 }
 
+/* A FIFO of a store has the data of one of the host's that had a name which begins so, with the store's
+ * number and the inode's: what a descriptor of it that comes from elsewhere stands for, if that is lent. */
+#define WIRE_PIPE_NAME ".holdfast-pipe-%u-%llu-"
+
 /* Not ended by a NUL. */
 struct wire_name {
     const char *bytes;

@@ -32,19 +32,22 @@ static void make(hf_fs *fs, const char *path)
 
 /* ---- without a name ---- */
 
-/* Descriptors of this process that keep a removed file on the host, its space included; on a served
- * mount the files that the server has but for the root. */
+/* Descriptors that keep a removed file on the host, its space included: of this process, or of the
+ * server's that is its parent; in memory, the files that the server has but for the root. */
 static int count_removed(hf_fs *fs)
 {
     int count = 0;
     struct statfs usage;
+    const pid_t owner = fs_world_is_served() ? getppid() : getpid();
     if (fs_world_is_served()) {
-        CHECK_EQUAL(hf_statfs(fs, "/", &usage), 0);
+        CHECK_EQUAL(hf_statfs(fs, "/", &usage), 0); /* the server has done all that came before */
+    }
+    if (fs_world_kind() == FS_WORLD_RAM) {
         return (int)(usage.f_files - usage.f_ffree) - 1;
     }
     for (int fd = 0; fd < 256; fd++) {
         char link[40], path[PATH_MAX] = "";
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)owner, fd);
         count += readlink(link, path, sizeof path - 1) >= 0 && strstr(path, " (deleted)") != NULL;
     }
     return count;

@@ -14,6 +14,7 @@
 #include <linux/falloc.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -242,11 +243,14 @@ static void act_repeat(struct fs_world *world, void *argument)
     cached_open(world, &cached);
     for (size_t i = 0; i < sizeof repeated / sizeof repeated[0]; i++) {
         const struct repeated *now = &repeated[i];
+        struct statfs usage;
         uint64_t answers;
         uint64_t answers_after;
         now->again(&cached);
         fs_world_wait_for_the_clock();
         now->again(&cached);
+        CHECK_EQUAL(hf_statfs(world->fs, "/", &usage),
+                    0); /* what was asked ahead has come by then */
         const uint64_t before = messages(world);
         const uint64_t operations_before = operations(world, &answers);
         for (int repeat = 0; repeat < REPEATS; repeat++) {
@@ -431,6 +435,71 @@ static void test_a_shared_offset_is_published_when_it_moves(void **state)
     fs_world_deinit(&world);
 }
 
+/* ---- contended files ---- */
+
+#define PAGE 4096
+/* Many more than it takes until a file is left at the server, or is not. */
+#define TURNS 10000
+#define SETTLED 50
+
+static void write_page(hf_fs *fs, int fd)
+{
+    static const char page[PAGE];
+    CHECK_EQUAL(hf_pwrite(fs, fd, page, PAGE, 0), PAGE);
+}
+
+/* Return: was that asked of the server, and nothing held for it? */
+static bool writes_there(const struct fs_world *world, int fd)
+{
+    uint64_t answers, answers_before;
+    const uint64_t before = messages(world);
+    (void)operations(world, &answers_before);
+    write_page(world->fs, fd);
+    (void)operations(world, &answers);
+    return messages(world) == before && answers == answers_before + 1;
+}
+
+static void act_contend(struct fs_world *world, void *argument)
+{
+    hf_fs *other = fs_world_visit(world);
+    const int ours = hf_open(world->fs, "contended", O_RDWR | O_CREAT, 0644);
+    const int others = hf_open(other, "contended", O_RDWR, 0);
+    uint64_t answers, answers_before;
+    int turns = 0;
+    CHECK(ours >= 0 && others >= 0);
+    while (!writes_there(world, ours)) {
+        CHECK(++turns < TURNS);
+        write_page(other, others);
+    }
+    hf_fs_detach(other);
+
+    for (int i = 0; i < SETTLED; i++) {
+        write_page(world->fs, ours);
+    }
+    const uint64_t before = messages(world);
+    const uint64_t sent = operations(world, &answers_before);
+    for (int i = 0; i < REPEATS; i++) {
+        write_page(world->fs, ours);
+    }
+    CHECK_EQUAL(messages(world) - before, 0);
+    CHECK_EQUAL(operations(world, &answers) - sent, REPEATS);
+    CHECK_EQUAL(answers - answers_before, 0);
+}
+
+/* A file that two write in turns is left at the server; when one is gone, the other has the hold
+ * again and waits for nothing. */
+static void test_contention_ends(void **state)
+{
+    struct fs_world world;
+    if (!fs_world_is_served() || fs_world_sends_always()) {
+        print_message("# only where operations are sent if a file is contended\n");
+        return;
+    }
+    fs_world_init(&world);
+    fs_world_play(&world, act_contend, NULL);
+    fs_world_deinit(&world);
+}
+
 /* ---- mounts ---- */
 
 static void use_mount(hf_fs *fs)
@@ -531,6 +600,7 @@ int main(void)
         cmocka_unit_test(test_a_first_use_costs_one_pair),
         cmocka_unit_test(test_a_walk_costs_one_pair_for_each_file),
         cmocka_unit_test(test_a_shared_offset_is_published_when_it_moves),
+        cmocka_unit_test(test_contention_ends),
         cmocka_unit_test(test_mounts_are_cached),
         cmocka_unit_test(test_asking_for_the_working_directory_sends_nothing),
         cmocka_unit_test(test_system_calls),

@@ -31,7 +31,7 @@ static void set_limits(hf_limits *limits)
 /* Players on the first @count seats, all with file 0 in slot 0. */
 static void stage_init(struct stage *stage, int count)
 {
-    fs_world_init_limited(&stage->world, set_limits);
+    fs_world_init_with(&stage->world, set_limits);
     lock_players_init(&stage->players, &stage->world);
     for (int seat = 0; seat < count; seat++) {
         lock_players_seat(&stage->players, seat);

@@ -33,18 +33,35 @@ bool fs_world_sends_always(void)
     return getenv("HF_TEST_SENDS_ALWAYS") != NULL;
 }
 
-/* What a served world's server has, whom nobody may ask too. */
-static void start_server(struct fs_world *world)
+void fs_world_init(struct fs_world *world)
+{
+    fs_world_init_in(world, "/tmp");
+}
+
+const char *fs_world_mount(struct test_server *server, const char *directory,
+                           hf_server_mount *mount)
+{
+    const enum fs_world_kind kind = fs_world_kind();
+    if (kind == FS_WORLD_DIRECT) {
+        return directory;
+    }
+    *mount = (hf_server_mount)HF_SERVER_MOUNT_INIT;
+    mount->kind = kind == FS_WORLD_RAM ? HF_MOUNT_RAM : HF_MOUNT_DIR;
+    mount->source = kind == FS_WORLD_RAM ? NULL : directory;
+    mount->path = "/";
+    mount->mode = 0755;
+    server->config.mounts = mount;
+    server->config.mount_count = 1;
+    return NULL;
+}
+
+/* Nobody may ask it too. */
+static void start_server(struct fs_world *world, uint64_t size)
 {
     static const uid_t nobody = NOBODY;
-    hf_server_mount mount = HF_SERVER_MOUNT_INIT;
-    if (world->kind != FS_WORLD_DIRECT) {
-        mount.kind = world->kind == FS_WORLD_RAM ? HF_MOUNT_RAM : HF_MOUNT_DIR;
-        mount.source = world->kind == FS_WORLD_RAM ? NULL : world->root;
-        mount.path = "/";
-        mount.mode = 0755;
-        world->server.config.mounts = &mount;
-        world->server.config.mount_count = 1;
+    hf_server_mount mount;
+    if (fs_world_mount(&world->server, world->root, &mount) == NULL) {
+        mount.size = size;
     }
     world->server.config.allow_uids = &nobody;
     world->server.config.allow_uid_count = 1;
@@ -52,7 +69,8 @@ static void start_server(struct fs_world *world)
     test_server_start(&world->server);
 }
 
-static void init(struct fs_world *world, const char *parent, void (*set)(hf_limits *limits))
+static void init(struct fs_world *world, const char *parent, uint64_t size,
+                 void (*set)(hf_limits *limits))
 {
     *world = (struct fs_world){
         .patience_seconds = FS_WORLD_PATIENCE_SECONDS,
@@ -75,22 +93,22 @@ static void init(struct fs_world *world, const char *parent, void (*set)(hf_limi
     if (set != NULL) {
         set(&world->server.config.limits);
     }
-    start_server(world);
-}
-
-void fs_world_init(struct fs_world *world)
-{
-    init(world, "/tmp", NULL);
+    start_server(world, size);
 }
 
 void fs_world_init_in(struct fs_world *world, const char *parent)
 {
-    init(world, parent, NULL);
+    init(world, parent, 0, NULL);
 }
 
-void fs_world_init_limited(struct fs_world *world, void (*set)(hf_limits *limits))
+void fs_world_init_limited(struct fs_world *world, uint64_t size)
 {
-    init(world, "/tmp", set);
+    init(world, "/tmp", size, NULL);
+}
+
+void fs_world_init_with(struct fs_world *world, void (*set)(hf_limits *limits))
+{
+    init(world, "/tmp", 0, set);
 }
 
 static int remove_entry(const char *path, const struct stat *attributes, int type, struct FTW *at)
@@ -237,9 +255,6 @@ void fs_world_wait_for_the_clock(void)
 {
     struct timespec before;
     struct timespec now;
-    if (!fs_world_is_served()) {
-        return;
-    }
     clock_gettime(CLOCK_REALTIME_COARSE, &before);
     do {
         clock_gettime(CLOCK_REALTIME_COARSE, &now);

@@ -65,6 +65,12 @@ static inline bool fs_world_is_served(void)
     return fs_world_kind() != FS_WORLD_DIRECT;
 }
 
+/* Before @server starts: have it bring a mount of that kind at "/", which for DIR is @directory, and
+ * @mount says what it is. Return: the root to attach with; for DIRECT that is @directory, and nothing is
+ * mounted yet. */
+const char *fs_world_mount(struct test_server *server, const char *directory,
+                           hf_server_mount *mount);
+
 /* With HF_TEST_SENDS_ALWAYS in the environment, what reads or writes on a served mount is always sent
  * to the server, as if each file were contended. */
 bool fs_world_sends_always(void);
@@ -81,8 +87,11 @@ bool fs_world_sends_always(void);
 /* The same with both directories in a folder below @parent. */
 void fs_world_init_in(struct fs_world *world, const char *parent);
 
+/* With room for @size bytes of data, where the mount is a served one. */
+void fs_world_init_limited(struct fs_world *world, uint64_t size);
+
 /* The same as fs_world_init() with other limits: @set changes the defaults. */
-void fs_world_init_limited(struct fs_world *world, void (*set)(hf_limits *limits));
+void fs_world_init_with(struct fs_world *world, void (*set)(hf_limits *limits));
 
 /* Fails the test if anything but files in the two directories is left. */
 void fs_world_deinit(struct fs_world *world);
@@ -125,8 +134,8 @@ void fs_world_wait_for_both(const pid_t pids[2]);
 /* One actor does all of it. */
 void fs_world_play(struct fs_world *world, fs_world_act *act, void *argument);
 
-/* On a served mount times are the coarse clock's: until it moves, a change may not be seen in them, and
- * reading may move the time of access once more. Wait for that. */
+/* Times of files are the coarse clock's: until it moves, a change may not be seen in them, and on a
+ * served mount reading may move the time of access once more. Wait for that. */
 void fs_world_wait_for_the_clock(void);
 
 /* So many processes take part in fs_world_meet(); each waits there for the others. */

@@ -119,6 +119,16 @@ void await_recalls(hf_client *client, uint64_t recalls)
     assert_int_equal(stats.recalls_received, recalls);
 }
 
+void await_grants(hf_client *client, uint64_t grants)
+{
+    const uint64_t give_up_ns = clock_now_ns() + STAGE_PATIENCE_NS;
+    hf_client_stats stats;
+    do {
+        hf_client_get_stats(client, &stats);
+    } while (stats.grants_received < grants && clock_now_ns() < give_up_ns);
+    assert_int_equal(stats.grants_received, grants);
+}
+
 static hf_sync *open_handle(hf_client *client, uint64_t object, unsigned flags)
 {
     hf_sync *handle = NULL;

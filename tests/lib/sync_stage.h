@@ -47,6 +47,7 @@ int await_client_error(hf_client *client);
 
 /* Wait until the client has read so many recalls; only then must it obey them. */
 void await_recalls(hf_client *client, uint64_t recalls);
+void await_grants(hf_client *client, uint64_t grants);
 
 hf_sync *open_value(hf_client *client, uint64_t object);
 hf_sync *open_lock(hf_client *client, uint64_t object);

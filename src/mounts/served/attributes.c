@@ -179,7 +179,7 @@ int sb_set_size(struct sb_node *node, uint32_t mask, uint64_t size)
 int sb_access(struct backend *backend, intptr_t node, int mode, int flags)
 {
     struct wire_attributes attributes;
-    const int result = sb_attributes(sb_node_of(node), &attributes);
+    const int result = sb_attributes_to_judge(sb_node_of(node), &attributes);
     if (result < 0) {
         return result;
     }

@@ -24,7 +24,7 @@ static int name_of(const char *name, struct wire_name *out)
 /* May entries of @directory come and go? Its attributes are known then. */
 static int check_directory(struct sb_node *directory, struct wire_attributes *out)
 {
-    int result = sb_attributes(directory, out);
+    int result = sb_attributes_to_judge(directory, out);
     if (result < 0) {
         return result;
     }
@@ -41,13 +41,13 @@ static int check_directory(struct sb_node *directory, struct wire_attributes *ou
 static void directory_changed(struct sb_node *directory, int entries, int subdirectories,
                               struct timespec now)
 {
-    if ((directory->served->flags & WIRE_STORE_EXACT) == 0) {
-        sb_forget_attributes(directory);
-        return;
-    }
+    const bool is_exact = (directory->served->flags & WIRE_STORE_EXACT) != 0;
     pthread_mutex_lock(&directory->mutex);
-    directory->attributes.size += (uint64_t)(int64_t)(entries * SERVED_ENTRY_SIZE);
-    directory->attributes.links += (uint32_t)subdirectories;
+    if (is_exact) {
+        directory->attributes.size += (uint64_t)(int64_t)(entries * SERVED_ENTRY_SIZE);
+        directory->attributes.links += (uint32_t)subdirectories;
+    }
+    directory->pages_unsure |= !is_exact;
     directory->attributes.mtime = now;
     directory->attributes.ctime = now;
     pthread_mutex_unlock(&directory->mutex);
@@ -110,7 +110,8 @@ static int remember_made(const struct making *making, struct sb_node **out)
     }
     pthread_mutex_lock(&node->mutex);
     node->attributes = making->made;
-    node->pages_unsure = false;
+    node->pages_unsure =
+        (node->served->flags & WIRE_STORE_EXACT) == 0 && !S_ISREG(making->made.mode);
     node->attributes_epoch = 0;
     node->pages_epoch = hf_sync_epoch(node->handle);
     sb_grown_up(node);
@@ -311,7 +312,7 @@ static int find_removable(struct sb_node *directory, const struct wire_operation
     if (result < 0) {
         return result;
     }
-    result = sb_attributes(*child, &attributes);
+    result = sb_attributes_to_judge(*child, &attributes);
     if (result == 0) {
         const bool as_directory = operation->code == WIRE_OP_REMOVE_DIRECTORY;
         result = check_removal(served, &above, &attributes, as_directory);
@@ -409,7 +410,7 @@ static int refuse_to_link(struct sb_node *node, struct sb_node *directory)
 {
     struct wire_attributes attributes;
     struct wire_attributes above;
-    int result = sb_attributes(node, &attributes);
+    int result = sb_attributes_to_judge(node, &attributes);
     if (result < 0 || !S_ISDIR(attributes.mode)) {
         return result;
     }

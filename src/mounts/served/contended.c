@@ -1,9 +1,6 @@
 /*
- * Contended files. Moving a hold from client to client takes two round trips, and what is known of
- * the file has to be asked for again; an operation that is sent to the server takes one. So a file
- * whose hold was lost after an operation or two, several times in a row, is left at the server, until
- * the server says that nobody else comes between. But clients that do nothing else than change the
- * file are faster with holds, for then each gets a turn of many operations.
+ * Contended files: operations that are done at the server, which takes the hold for each.
+ * contention.h says when.
  */
 #include "base/clock.h"
 #include "mounts/served/parts.h"
@@ -13,22 +10,6 @@
 #include <limits.h>
 #include <stdlib.h>
 
-/* So few operations under a hold are few; and so many such holds in a row are contention. */
-#define FEW_USES 2
-#define SHORT_HOLDS 4
-
-/* So many operations in a row that nobody else came between are the end of it. */
-#define ALONE 8
-
-/*
- * Operations that follow each other so fast are a loop, and so many of them make it one. While a client
- * that holds the file does something else between two of them all others wait, which costs more the
- * more they are; an operation that is sent costs a round trip in which the others go on. So with one
- * other holds are the faster up to about this time between two operations, with more up to a part of it.
- */
-#define TIGHT_NS 15000
-#define TIGHT 4
-
 static _Atomic enum served_sending sending = SERVED_SENDS_CONTENDED;
 
 void served_set_sending(enum served_sending chosen)
@@ -36,62 +17,21 @@ void served_set_sending(enum served_sending chosen)
     atomic_store_explicit(&sending, chosen, memory_order_relaxed);
 }
 
-static uint32_t get(const _Atomic uint32_t *count)
-{
-    return atomic_load_explicit(count, memory_order_relaxed);
-}
-
-static void set(_Atomic uint32_t *count, uint32_t value)
-{
-    atomic_store_explicit(count, value, memory_order_relaxed);
-}
-
-static void begin(struct sb_contention *contention)
-{
-    set(&contention->alone, 0);
-    set(&contention->tight, 0);
-    atomic_store_explicit(&contention->last_ns, 0, memory_order_relaxed);
-    atomic_store_explicit(&contention->is_contended, true, memory_order_relaxed);
-}
-
-static void end(struct sb_contention *contention)
-{
-    set(&contention->short_holds, 0);
-    set(&contention->uses, FEW_USES + 1);
-    atomic_store_explicit(&contention->is_contended, false, memory_order_relaxed);
-}
-
 void sb_note_use(struct sb_node *node)
 {
-    struct sb_contention *contention = &node->contention;
-    const uint64_t grant = client_grant(node->handle);
-    if (atomic_load_explicit(&contention->grant, memory_order_relaxed) == grant) {
-        set(&contention->uses, get(&contention->uses) + 1);
-        return;
-    }
-    const uint32_t waiting =
-        atomic_load_explicit(&node->handle->hold.waiting, memory_order_relaxed);
-    const bool was_short = get(&contention->uses) <= FEW_USES;
-    const uint32_t in_a_row = was_short ? get(&contention->short_holds) + 1 : 0;
-    set(&contention->short_holds, in_a_row);
-    set(&contention->uses, 1);
-    if (waiting > get(&contention->others)) {
-        set(&contention->others, waiting);
-    }
-    atomic_store_explicit(&contention->grant, grant, memory_order_relaxed);
-    if (in_a_row >= SHORT_HOLDS) {
-        begin(contention);
-    }
+    const hf_sync *handle = node->handle;
+    contention_held(&node->contention,
+                    client_grant(handle),
+                    atomic_load_explicit(&handle->hold.waiting, memory_order_relaxed));
 }
 
 bool sb_is_contended(struct backend *backend, intptr_t file, bool writes)
 {
     struct sb_node *node = sb_file_of(file)->node;
     const enum served_sending chosen = atomic_load_explicit(&sending, memory_order_relaxed);
-    const bool is_contended =
-        chosen == SERVED_SENDS_CONTENDED
-            ? atomic_load_explicit(&node->contention.is_contended, memory_order_relaxed)
-            : chosen == SERVED_SENDS_ALWAYS;
+    const bool is_contended = chosen == SERVED_SENDS_CONTENDED
+                                  ? contention_is_sent(&node->contention)
+                                  : chosen == SERVED_SENDS_ALWAYS;
     if (!is_contended ||
         (!writes &&
          (atomic_load_explicit(&sb_file_of(file)->flags, memory_order_relaxed) & O_NOATIME) != 0)) {
@@ -108,25 +48,6 @@ bool sb_is_contended(struct backend *backend, intptr_t file, bool writes)
     return writes && is_shared && client_yield(node->handle, HF_INVALID) == 0;
 }
 
-/* It was done at the server. */
-static void note_answer(struct sb_contention *contention, uint64_t begun_ns, bool alone)
-{
-    const uint64_t last_ns = atomic_load_explicit(&contention->last_ns, memory_order_relaxed);
-    const uint32_t others = get(&contention->others);
-    const uint32_t alone_so_far = alone ? get(&contention->alone) + 1 : 0;
-    const bool is_tight = (begun_ns - last_ns) * (others > 0 ? others : 1) < TIGHT_NS;
-    const uint32_t tight_so_far = is_tight ? get(&contention->tight) + 1 : 0;
-    set(&contention->alone, alone_so_far);
-    set(&contention->tight, tight_so_far);
-    if (alone_so_far >= ALONE) {
-        set(&contention->others, 0);
-    }
-    if (alone_so_far >= ALONE || tight_so_far >= TIGHT) {
-        end(contention);
-    }
-    atomic_store_explicit(&contention->last_ns, clock_now_ns(), memory_order_relaxed);
-}
-
 static int64_t ask_there(struct sb_node *node, const struct wire_operation *operation,
                          client_answer_function *answer, void *context)
 {
@@ -135,7 +56,7 @@ static int64_t ask_there(struct sb_node *node, const struct wire_operation *oper
     const uint64_t begun_ns = clock_now_ns();
     client_store_start(store, operation, WIRE_SERVED, answer, context, &request);
     const int64_t result = client_store_finish(store, &request);
-    note_answer(&node->contention, begun_ns, request.alone);
+    contention_sent(&node->contention, begun_ns, clock_now_ns(), request.alone);
     return result;
 }
 

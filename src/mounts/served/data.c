@@ -29,7 +29,7 @@ static int check_range(const void *buffer, size_t size, off_t offset)
     return size > (size_t)(INT64_MAX - offset) ? -EINVAL : 0;
 }
 
-/* ---- reading ---- */
+/* ---- times of access ---- */
 
 static bool is_later(struct timespec a, struct timespec b)
 {
@@ -82,6 +82,32 @@ static void touch(struct sb_node *node)
         node->attributes.atime = now;
     }
 }
+
+/* ---- using a link ---- */
+
+bool sb_link_use_changes(struct backend *backend, intptr_t node)
+{
+    struct sb_node *link = sb_node_of(node);
+    bool changes = false;
+    if ((link->served->flags & WIRE_STORE_READ_ONLY) == 0) {
+        pthread_mutex_lock(&link->mutex);
+        changes = sb_refresh(link, false) == 0 && moves_access_time(&link->attributes, sb_now());
+        pthread_mutex_unlock(&link->mutex);
+    }
+    return changes;
+}
+
+void sb_link_used(struct backend *backend, intptr_t node)
+{
+    struct sb_node *link = sb_node_of(node);
+    pthread_mutex_lock(&link->mutex);
+    if (sb_refresh(link, false) == 0) {
+        touch(link);
+    }
+    pthread_mutex_unlock(&link->mutex);
+}
+
+/* ---- reading ---- */
 
 /* How many pages behind a read of @size bytes at @offset are likely to be read next. */
 static size_t guess_ahead(struct sb_file *file, uint64_t offset, size_t size)

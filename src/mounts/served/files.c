@@ -43,9 +43,28 @@ static int new_file(struct sb_node *node, int flags, intptr_t *out)
     }
     file->node = same;
     file->access_mode = flags & O_ACCMODE;
+    file->pipe = -1;
     atomic_init(&file->flags, flags & O_NOATIME);
     *out = (intptr_t)file;
     return 0;
+}
+
+int sb_open_asked(struct sb_node *node, struct wire_operation *asked, int flags, intptr_t *file)
+{
+    struct sb *served = node->served;
+    asked->rights = rights_of(flags);
+    /* What is told already must not be untold meanwhile. */
+    const bool is_told = client_store_use_again(&served->store, &node->use);
+    int result = (int)sb_ask(served, asked);
+    if (result == 0) {
+        client_store_used(&served->store, &node->use, node->number, asked->rights);
+        result = new_file(node, flags, file);
+        client_store_unuse(&served->store, &node->use, true);
+    }
+    if (is_told) {
+        client_store_unuse(&served->store, &node->use, true);
+    }
+    return result;
 }
 
 int sb_open_made(struct sb_node *node, int flags, intptr_t *file)
@@ -67,7 +86,7 @@ static int check_open(struct sb_node *node, int flags, bool *is_directory)
     struct wire_attributes attributes;
     const struct sb *served = node->served;
     const uint8_t rights = rights_of(flags);
-    int result = sb_attributes(node, &attributes);
+    int result = sb_attributes_to_judge(node, &attributes);
     if (result < 0) {
         return result;
     }
@@ -135,7 +154,12 @@ void sb_close(struct backend *backend, intptr_t file)
 {
     struct sb_file *closed = sb_file_of(file);
     struct sb_node *node = closed->node;
-    client_store_unuse(&sb_of(backend)->store, &node->use, sb_has_name(node));
+    const bool is_pipe = closed->pipe >= 0;
+    if (is_pipe) {
+        close(closed->pipe);
+    }
+    /* The server has something open for a pipe: it hears at once that it need not. */
+    client_store_unuse(&sb_of(backend)->store, &node->use, !is_pipe && sb_has_name(node));
     free(closed);
     sb_put_node(node);
 }
@@ -152,7 +176,7 @@ int sb_set_status(struct backend *backend, intptr_t file, int flags)
     const struct sb *served = sb_of(backend);
     struct wire_attributes attributes;
     if ((flags & O_NOATIME) != 0) {
-        int result = sb_attributes(opened->node, &attributes);
+        int result = sb_attributes_to_judge(opened->node, &attributes);
         if (result == 0) {
             const struct permissions of = sb_permissions(&attributes);
             result = permit_owner(&of, &served->who);
@@ -190,6 +214,9 @@ off_t sb_seek(struct backend *backend, intptr_t file, off_t offset, int whence)
         .offset = (uint64_t)offset,
         .whence = (uint8_t)whence,
     };
+    if (sb_file_of(file)->pipe >= 0) {
+        return lseek(sb_file_of(file)->pipe, offset, whence) < 0 ? -errno : 0;
+    }
     if (whence == SEEK_SET) {
         return offset < 0 ? -EINVAL : offset;
     }
@@ -229,6 +256,9 @@ static int check_allocate(const struct sb_file *file, int mode, off_t offset, of
     }
     if (file->access_mode != O_WRONLY && file->access_mode != O_RDWR) {
         return -EBADF;
+    }
+    if (file->pipe >= 0) {
+        return -ESPIPE;
     }
     return __builtin_add_overflow(offset, length, &end) ? -EFBIG : 0;
 }
@@ -319,7 +349,8 @@ static int sync_inode(struct sb *served, uint64_t inode)
 
 int sb_sync(struct backend *backend, intptr_t file, bool data_only)
 {
-    return sync_inode(sb_of(backend), sb_file_of(file)->node->number);
+    return sb_file_of(file)->pipe >= 0 ? -EINVAL
+                                       : sync_inode(sb_of(backend), sb_file_of(file)->node->number);
 }
 
 int sb_sync_all(struct backend *backend, intptr_t file)
@@ -365,7 +396,7 @@ int sb_map(struct backend *backend, intptr_t file, void *address, size_t length,
         (shared && (protection & PROT_WRITE) != 0 && mapped->access_mode != O_RDWR)) {
         return -EACCES;
     }
-    if (shared || mapped->is_directory) {
+    if (shared || mapped->is_directory || mapped->pipe >= 0) {
         return -ENODEV;
     }
     uint8_t *memory = mmap(address, length, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
@@ -429,6 +460,10 @@ int sb_give_file(struct backend *backend, intptr_t file)
 {
     const struct sb_file *given = sb_file_of(file);
     make_known(given->node);
+    if (given->pipe >= 0) {
+        const int copy = fcntl(given->pipe, F_DUPFD_CLOEXEC, 0);
+        return copy < 0 ? -errno : copy;
+    }
     const int flags = atomic_load_explicit(&given->flags, memory_order_relaxed);
     return give(sb_of(backend), given->node->number, given->access_mode, flags);
 }
@@ -452,31 +487,29 @@ int sb_lend(struct backend *backend, intptr_t given, bool is_path, hf_id ticket)
     return (int)sb_ask(sb_of(backend), &lend);
 }
 
+/* What @fd stands for. */
+static bool get_stand_in(const struct sb *served, int fd, bool is_path, struct stand_in *out)
+{
+    *out = (struct stand_in){.access_mode = -1};
+    if (!is_path && sb_is_pipe(served, fd, &out->inode, &out->access_mode)) {
+        return true;
+    }
+    return pread(fd, out, sizeof *out, 0) == sizeof *out && out->magic == STAND_IN_MAGIC &&
+           out->store == served->store.number && (out->access_mode < 0) == is_path &&
+           out->access_mode <= O_ACCMODE;
+}
+
 /* For what it was lent for, whatever its permissions are by now. */
 static int take_file(struct sb_node *node, const struct stand_in *from, hf_id ticket,
                      intptr_t *file)
 {
-    struct sb *served = node->served;
-    const uint8_t rights = rights_of(from->access_mode);
-    const struct wire_operation borrow = {
+    struct wire_operation borrow = {
         .code = WIRE_OP_BORROW,
         .inode = node->number,
-        .rights = rights,
         .ticket_space = ticket.space,
         .ticket_object = ticket.object,
     };
-    /* What is told already must not be untold meanwhile. */
-    const bool is_told = client_store_use_again(&served->store, &node->use);
-    int result = (int)sb_ask(served, &borrow);
-    if (result == 0) {
-        client_store_used(&served->store, &node->use, node->number, rights);
-        result = new_file(node, from->access_mode | (from->flags & O_NOATIME), file);
-        client_store_unuse(&served->store, &node->use, true);
-    }
-    if (is_told) {
-        client_store_unuse(&served->store, &node->use, true);
-    }
-    return result;
+    return sb_open_asked(node, &borrow, from->access_mode | (from->flags & O_NOATIME), file);
 }
 
 int sb_take(struct backend *backend, int fd, hf_id ticket, bool is_path, intptr_t *taken,
@@ -486,9 +519,7 @@ int sb_take(struct backend *backend, int fd, hf_id ticket, bool is_path, intptr_
     struct sb_node *node;
     struct stand_in from;
     struct wire_attributes known;
-    if (pread(fd, &from, sizeof from, 0) != sizeof from || from.magic != STAND_IN_MAGIC ||
-        from.store != served->store.number || (from.access_mode < 0) != is_path ||
-        from.access_mode > O_ACCMODE) {
+    if (!get_stand_in(served, fd, is_path, &from)) {
         return -EINVAL;
     }
     int result = sb_get_node(served, from.inode, &node);
@@ -496,15 +527,22 @@ int sb_take(struct backend *backend, int fd, hf_id ticket, bool is_path, intptr_
         return result;
     }
     result = sb_attributes(node, &known);
+    if (result == 0 && !is_path && S_ISFIFO(known.mode) != (from.magic == 0)) {
+        result = -EINVAL;
+    }
     if (result == 0 && !is_path) {
         result = take_file(node, &from, ticket, taken);
         *access_mode = from.access_mode;
     }
+    if (result == 0) {
+        sb_fill_stat(served, &known, attributes);
+    }
     if (result == 0 && !is_path) {
         sb_file_of(*taken)->is_directory = S_ISDIR(known.mode);
     }
-    if (result == 0) {
-        sb_fill_stat(served, &known, attributes);
+    if (result == 0 && from.magic == 0) {
+        sb_file_of(*taken)->pipe = fd;
+    } else if (result == 0) {
         close(fd);
     }
     if (result == 0 && is_path) {

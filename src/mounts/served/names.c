@@ -18,7 +18,7 @@ static int check_name(struct sb_node *directory, const char *name, struct wire_n
         *out = (struct wire_name){.bytes = name, .length = (uint8_t)length};
         return 0;
     }
-    int result = sb_attributes(directory, &attributes);
+    int result = sb_attributes_to_judge(directory, &attributes);
     if (result == 0) {
         result = sb_may(directory->served, &attributes, MAY_SEARCH);
     }

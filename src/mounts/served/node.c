@@ -117,15 +117,25 @@ int sb_refresh(struct sb_node *node, bool with_pages)
     return result;
 }
 
-int sb_attributes(struct sb_node *node, struct wire_attributes *out)
+static int get_attributes(struct sb_node *node, bool with_pages, struct wire_attributes *out)
 {
     pthread_mutex_lock(&node->mutex);
-    const int result = sb_refresh(node, true);
+    const int result = sb_refresh(node, with_pages);
     if (result == 0) {
         *out = node->attributes;
     }
     pthread_mutex_unlock(&node->mutex);
     return result;
+}
+
+int sb_attributes(struct sb_node *node, struct wire_attributes *out)
+{
+    return get_attributes(node, true, out);
+}
+
+int sb_attributes_to_judge(struct sb_node *node, struct wire_attributes *out)
+{
+    return get_attributes(node, false, out);
 }
 
 void sb_fill_stat(const struct sb *served, const struct wire_attributes *from, struct stat *out)

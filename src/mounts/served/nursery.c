@@ -20,11 +20,17 @@ void sb_empty_nursery(struct sb *served)
     }
 }
 
+static bool is_in(const struct sb *served, uint64_t number)
+{
+    const struct sb_node *node = served->nursery[number % SB_NURSERY];
+    return node != NULL && node->number == number;
+}
+
 static void take_in(struct sb *served, uint64_t number)
 {
     const size_t at = number % SB_NURSERY;
-    struct sb_node *node = served->nursery[at];
-    if (node != NULL && node->number == number) {
+    struct sb_node *node;
+    if (is_in(served, number)) {
         return;
     }
     leave(served, at);
@@ -43,9 +49,12 @@ void sb_nurse(struct sb *served, uint64_t number)
     }
     take_in(served, number);
     leave(served, number % SB_NURSERY);
-    const uint64_t end = client_store_number_end(&served->store, number);
-    for (uint64_t next = number + 1; next < end && next < number + SB_NURSERY; next++) {
-        take_in(served, next);
+    /* Several at a time, since each answer wakes a thread. */
+    if (!is_in(served, number + SB_NURSERY / 2)) {
+        const uint64_t end = client_store_number_end(&served->store, number);
+        for (uint64_t next = number + 1; next < end && next < number + SB_NURSERY; next++) {
+            take_in(served, next);
+        }
     }
     pthread_mutex_unlock(&served->nursery_mutex);
 }

@@ -20,6 +20,7 @@
 #include "base/radix.h"
 #include "client/store.h"
 #include "fs/backend.h"
+#include "mounts/served/contention.h"
 #include "mounts/served/served.h"
 
 #include <holdfast/sync.h>
@@ -42,18 +43,6 @@ struct sb_page {
     uint8_t bytes[SERVED_PAGE];
 };
 
-/* Whether a file goes from client to client, see contended.c. Counts are guesses. */
-struct sb_contention {
-    _Atomic bool is_contended;
-    _Atomic uint64_t grant;       /* of the last operation under a hold */
-    _Atomic uint32_t uses;        /* operations under that hold */
-    _Atomic uint32_t short_holds; /* in a row, those with few */
-    _Atomic uint32_t alone;       /* in a row, operations at the server with nobody between */
-    _Atomic uint32_t tight;       /* in a row, operations right after each other */
-    _Atomic uint32_t others;      /* that waited for the file at one time, at most */
-    _Atomic uint64_t last_ns;     /* when the last one was over */
-};
-
 struct sb_node {
     struct id_map_node link;     /* served->nodes */
     struct list idle_link;       /* served->idle; nodes_mutex */
@@ -64,12 +53,14 @@ struct sb_node {
     uint64_t number;
     hf_sync *handle;
     struct client_use use;
-    struct sb_contention contention;
+    struct contention contention;
 
     pthread_mutex_t mutex;     /* what follows, under SHARED */
     uint64_t attributes_epoch; /* 0: not valid */
     uint64_t forgotten_epoch;  /* of the hold under which they last came to be not true */
-    bool pages_unsure;         /* their number in the attributes */
+    /* Their number in the attributes; of a directory the size and the number of links, too, but not
+     * that there are some. */
+    bool pages_unsure;
     /* It was made here, in that directory while it was held as this: until that hold ends nobody
      * else knows it, and what is known of it is true, held or not. A reference, or NULL. */
     struct sb_node *born_in;
@@ -86,6 +77,7 @@ struct sb_file {
     struct sb_node *node;
     int access_mode;
     bool is_directory;
+    int pipe;                  /* of a FIFO: the host's descriptor; -1: it is none */
     _Atomic int flags;         /* O_NOATIME */
     _Atomic uint64_t next;     /* where a reader in sequence goes on: a page */
     _Atomic uint32_t in_a_row; /* pages read in sequence so far */
@@ -214,6 +206,9 @@ bool sb_is_held(const struct sb_node *node);
 
 /* Its attributes, as they are now. */
 int sb_attributes(struct sb_node *node, struct wire_attributes *out);
+/* The same, to find out what may be done: what is unsure after changes to a store that is not exact is
+ * not asked for. */
+int sb_attributes_to_judge(struct sb_node *node, struct wire_attributes *out);
 
 /* The same, with the mutex. On success node->attributes are these until it is unlocked, and true
  * while the inode is held; the number of pages only if @with_pages. */
@@ -372,6 +367,8 @@ int sb_remove_xattr(struct backend *backend, intptr_t node, const char *name);
 int sb_may_open(const struct sb *served, const struct wire_attributes *attributes, int flags);
 /* Without asking: has it a name, as far as is known? */
 bool sb_has_name(struct sb_node *node);
+/* Open it when the server says that it may be used so. @asked: USE or BORROW, without rights. */
+int sb_open_asked(struct sb_node *node, struct wire_operation *asked, int flags, intptr_t *file);
 /* Whoever made it may open it, whatever its mode. */
 int sb_open_made(struct sb_node *node, int flags, intptr_t *file);
 int sb_open(struct backend *backend, intptr_t directory, const char *name, ino_t number, int flags,
@@ -394,6 +391,19 @@ int sb_lend(struct backend *backend, intptr_t given, bool is_path, hf_id ticket)
 int sb_take(struct backend *backend, int fd, hf_id ticket, bool is_path, intptr_t *taken,
             int *access_mode, struct stat *attributes);
 
+/* pipes.c */
+int sb_start_special(struct backend *backend, intptr_t node, int flags, intptr_t *file);
+int sb_open_special(struct backend *backend, intptr_t node, int flags, intptr_t *file);
+ssize_t sb_read_special(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                        int count, off_t offset);
+ssize_t sb_write_special(struct backend *backend, intptr_t file, const struct iovec *vectors,
+                         int count, off_t offset);
+int sb_get_special_status(struct backend *backend, intptr_t file);
+int sb_set_special_status(struct backend *backend, intptr_t file, int flags);
+int sb_host_descriptor(struct backend *backend, intptr_t file);
+/* Does @fd say that it is the open pipe of an inode of this store? */
+bool sb_is_pipe(const struct sb *served, int fd, uint64_t *number, int *access_mode);
+
 /* data.c */
 ssize_t sb_read(struct backend *backend, intptr_t file, void *buffer, size_t size, off_t offset);
 ssize_t sb_write(struct backend *backend, intptr_t file, const void *buffer, size_t size,
@@ -403,5 +413,7 @@ ssize_t sb_read_vectors(struct backend *backend, intptr_t file, const struct iov
 ssize_t sb_write_vectors(struct backend *backend, intptr_t file, const struct iovec *vectors,
                          int count, off_t offset);
 bool sb_reading_changes(struct backend *backend, intptr_t file);
+bool sb_link_use_changes(struct backend *backend, intptr_t node);
+void sb_link_used(struct backend *backend, intptr_t node);
 
 #endif

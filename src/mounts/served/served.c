@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 /* Nodes that nobody refers to. */
@@ -194,7 +193,7 @@ static int sb_keep(struct backend *backend, intptr_t node)
     if (client_store_use_again(&served->store, &kept->use)) {
         return 0;
     }
-    int result = sb_attributes(kept, &attributes);
+    int result = sb_attributes_to_judge(kept, &attributes);
     if (result == 0 && attributes.links > 0) {
         /* The server hears of it before it hears of the hold, and so before anybody can remove it. */
         return client_store_use(&served->store, &kept->use, kept->number, 0);
@@ -286,20 +285,6 @@ static void sb_destroy(struct backend *backend)
     free(served);
 }
 
-/* Pipes and devices have their data in no store, and sockets are never opened. */
-static int sb_open_special(struct backend *backend, intptr_t node, int flags, intptr_t *file)
-{
-    struct wire_attributes attributes;
-    int result = sb_attributes(sb_node_of(node), &attributes);
-    if (result == 0) {
-        result = sb_may_open(sb_of(backend), &attributes, flags);
-    }
-    if (result == 0) {
-        result = S_ISSOCK(attributes.mode) ? -ENXIO : -EOPNOTSUPP;
-    }
-    return result;
-}
-
 static bool sb_has_default_access(struct backend *backend, intptr_t directory)
 {
     return false;
@@ -342,7 +327,13 @@ static const struct backend_ops sb_ops = {
     .sync_all = sb_sync_all,
     .map = sb_map,
     .set_status = sb_set_status,
+    .start_special = sb_start_special,
     .open_special = sb_open_special,
+    .read_special = sb_read_special,
+    .write_special = sb_write_special,
+    .get_special_status = sb_get_special_status,
+    .set_special_status = sb_set_special_status,
+    .host_descriptor = sb_host_descriptor,
     .get_xattr = sb_get_xattr,
     .set_xattr = sb_set_xattr,
     .list_xattrs = sb_list_xattrs,
@@ -416,6 +407,8 @@ int served_backend_new(hf_client *client, uint32_t number, size_t page_bytes, bo
         .opens_held = true,
         .numbers_are_final = true,
         .reading_changes = sb_reading_changes,
+        .link_use_changes = sb_link_use_changes,
+        .link_used = sb_link_used,
     };
     served->client = hf_client_ref(client);
     served->device = makedev(WIRE_STORE_MAJOR, number);

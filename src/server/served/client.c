@@ -217,6 +217,7 @@ static void use_insert(const struct work *work, struct served_use *use, uint64_t
 {
     use->node.id = key(number);
     use->rights = rights;
+    use->pipe = served_pipe_join(work->client->of, number);
     id_map_insert(&work->client->uses, &use->node);
     work->peer->served.use_count++;
     work->server->served.uses++;
@@ -226,6 +227,7 @@ static void use_end(struct served_client *client, struct served_use *use)
 {
     struct store *store = client->of->store;
     store->ops->release(store, use->node.id.object);
+    served_pipe_unref(client->peer->server, use->pipe);
     id_map_remove(&client->uses, &use->node);
     client->peer->served.use_count--;
     client->peer->server->served.uses--;
@@ -267,10 +269,13 @@ int64_t served_use(struct work *work)
     if (!are_rights(rights)) {
         return -EINVAL;
     }
+    struct store_attributes attributes;
     int64_t result = may_use(work, work->op.inode, rights);
     if (result == 0 && (work->client->of->flags & WIRE_STORE_READ_ONLY) != 0 &&
         (rights & WIRE_USE_WRITE) != 0) {
-        result = -EROFS;
+        result = served_attributes(work, work->op.inode, &attributes);
+        /* What goes through a pipe is not in the store. */
+        result = result == 0 && !S_ISFIFO(attributes.mode) ? -EROFS : result;
     }
     return result != 0 ? result : add_use(work);
 }
@@ -302,7 +307,7 @@ int64_t served_lend(struct work *work)
 {
     const struct wire_operation *op = &work->op;
     const struct served_use *use = served_use_find(work->client, op->inode);
-    const struct park_loan loan = loan_of(work);
+    struct park_loan loan = loan_of(work);
     if (use == NULL || !are_rights(op->rights)) {
         return -EINVAL;
     }
@@ -312,9 +317,10 @@ int64_t served_lend(struct work *work)
     const struct store_ops *ops = served_permitted(work)->ops;
     int result = ops->hold(work->store, op->inode);
     if (result == 0) {
+        loan.pipe = served_pipe_ref(use->pipe);
         result = park_lend(work->server, ticket_of(work), &loan);
         if (result != 0) {
-            ops->release(work->store, op->inode);
+            served_give_back(work->server, &loan);
         }
     }
     if (result == 0) {
@@ -332,10 +338,11 @@ int64_t served_borrow(struct work *work)
     return park_is_lent(work->server, ticket_of(work), &loan) ? add_use(work) : -ESTALE;
 }
 
-void served_give_back(struct hf_server *server, uint32_t store, uint64_t inode)
+void served_give_back(struct hf_server *server, const struct park_loan *loan)
 {
-    struct store *of = server->served.stores[store - WIRE_STORE_FIRST]->store;
-    of->ops->release(of, inode);
+    struct store *of = server->served.stores[loan->store - WIRE_STORE_FIRST]->store;
+    of->ops->release(of, loan->inode);
+    served_pipe_unref(server, loan->pipe);
 }
 
 int64_t served_make_unnamed(struct work *work)

@@ -18,6 +18,7 @@ struct served_store {
     uint32_t flags; /* WIRE_STORE_EXACT, WIRE_STORE_READ_ONLY */
     struct list clients;
     struct list space_queue; /* operations that wait for space */
+    struct id_map pipes;     /* of FIFOs that are used; no buckets until the first */
     uint32_t reclaims;       /* RECLAIMs that have not been answered */
     bool is_retrying;        /* a round is over, and what waited is being done */
 };
@@ -47,6 +48,7 @@ struct served_client {
 /* An inode that the client has open. Held once in the store. */
 struct served_use {
     struct id_map_node node;
+    struct served_pipe *pipe; /* a reference; NULL: none */
     uint8_t rights;
 };
 
@@ -205,6 +207,14 @@ enum served_event {
 };
 /* Go on with it, and free it. */
 void served_waiting_run(struct served_waiting *waiting, enum served_event event);
+
+/* ---- pipe.c ---- */
+
+/* The pipe of an inode, if it has one, with a reference. */
+struct served_pipe *served_pipe_join(const struct served_store *of, uint64_t number);
+/* @pipe may be NULL. */
+struct served_pipe *served_pipe_ref(struct served_pipe *pipe);
+void served_pipe_unref(struct hf_server *server, struct served_pipe *pipe);
 
 /* ---- take.c ---- */
 

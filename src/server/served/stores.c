@@ -31,7 +31,8 @@ void served_deinit(struct hf_server *server)
     struct served *served = &server->served;
     for (uint32_t i = 0; i < served->count; i++) {
         struct served_store *of = served->stores[i];
-        assert(list_is_empty(&of->clients));
+        assert(list_is_empty(&of->clients) && of->pipes.count == 0);
+        id_map_deinit(&of->pipes);
         of->store->ops->destroy(of->store);
         free(of);
     }

@@ -1,7 +1,8 @@
 /*
  * make and make_unnamed. A file is made without a name, gets its owner and mode, and then its name,
  * so that it is never seen half made. The host has no such way for anything else: that has its name
- * first, and what cannot be made as it should be is removed again.
+ * first, and what cannot be made as it should be is removed again. Where the umask leaves the mode alone and
+ * the owner is this process's, it is made in one step.
  */
 #include "store/dir/dir.h"
 
