@@ -7,6 +7,8 @@
 #include "base/clock.h"
 
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #define ROUNDS 300
@@ -58,6 +60,49 @@ static void test_waiting_for_oneself(void **state)
     struct fs_world world;
     fs_world_init(&world);
     fs_world_play(&world, waiting_for_oneself, NULL);
+    fs_world_deinit(&world);
+}
+
+#define COUNTERS 3
+
+/* One record in the file for each kind of lock. */
+static void count_up(struct fs_world *world, void *argument)
+{
+    const int fd = open_file(world->fs, "file");
+    fs_world_meet(world);
+    for (int i = 0; i < ROUNDS; i++) {
+        const int which = i % KINDS;
+        uint64_t value = 0;
+        CHECK_EQUAL(wait_lock(world->fs, fd, kinds[which], F_WRLCK, NULL), 0);
+        CHECK(hf_pread(world->fs, fd, &value, sizeof value, 8 * which) >= 0);
+        value++;
+        CHECK_EQUAL(hf_pwrite(world->fs, fd, &value, sizeof value, 8 * which), sizeof value);
+        CHECK_EQUAL(try_lock(world->fs, fd, kinds[which], F_UNLCK), 0);
+    }
+}
+
+/* What one process wrote under a lock, the next one reads under it: nothing that was counted is lost. */
+static void test_processes_count_together(void **state)
+{
+    struct fs_world world;
+    pid_t pids[COUNTERS];
+    uint64_t values[KINDS];
+    size_t size;
+    fs_world_init(&world);
+    fs_world_set_meeting(&world, COUNTERS);
+    for (int i = 0; i < COUNTERS; i++) {
+        pids[i] = fs_world_start(&world, count_up, NULL);
+    }
+    for (int i = 0; i < COUNTERS; i++) {
+        fs_world_wait(pids[i]);
+    }
+    char *content = fs_world_read_file(&world, "file", &size);
+    assert_int_equal(size, sizeof values);
+    memcpy(values, content, sizeof values);
+    free(content);
+    for (int i = 0; i < KINDS; i++) {
+        assert_int_equal(values[i], COUNTERS * ROUNDS / KINDS);
+    }
     fs_world_deinit(&world);
 }
 
@@ -284,6 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_handing_over),
         cmocka_unit_test(test_waiting_for_oneself),
+        cmocka_unit_test(test_processes_count_together),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_cancelling),
         cmocka_unit_test(test_interrupting),
