@@ -319,16 +319,22 @@ static void lock(struct world *world, struct member *member, int owner_index, in
     locks_client_check(&member->client);
 }
 
-/* Another process gets one of its open files. */
-static void share(struct member *member, struct owner *owner)
+/* Another process gets one of its open files: its sync handle is registered, which is a message and
+ * an answer in the order of all others, and then it is shared. */
+static void share(struct world *world, struct member *member, struct owner *owner)
 {
-    if (member->client.request_count > 0 || owner->shared) {
+    if (owner->shared) {
         return;
     }
+    while (deliver_to_server(world, member)) {
+    }
     owner->shared = true;
+    while (deliver_to_client(world, member)) {
+    }
     for (int file = 0; file < FILES; file++) {
         locks_client_share(&member->client, file_id(file), owner->id);
     }
+    locks_client_check(&member->client);
 }
 
 static void begin(struct world *world, struct member *member)
@@ -415,7 +421,7 @@ static void step(struct world *world)
     switch (next_random(world) % 200) {
     case 0:
         if (!is_process(mine) && world->owners[mine].id.space == member->peer.number) {
-            share(member, &world->owners[mine]);
+            share(world, member, &world->owners[mine]);
         }
         break;
     case 1:
