@@ -290,6 +290,7 @@ static void die(struct world *world, int owner)
     for (int file = 0; file < FILES; file++) {
         memset(world->held[file][owner], 0, sizeof(world->held[file][owner]));
     }
+    locks_peer_give_up(&world->server, &world->peers[owner]);
     locks_peer_leave(&world->server, &world->peers[owner]);
 }
 

@@ -379,6 +379,7 @@ static void end(struct world *world, struct member *member)
     }
     drop(&member->to_server);
     drop(&member->to_client);
+    locks_peer_give_up(&world->server, &member->peer);
     locks_peer_leave(&world->server, &member->peer);
     locks_server_check(&world->server);
     locks_client_reset(&member->client);

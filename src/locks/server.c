@@ -19,7 +19,7 @@
  * LOCK_CANCEL  on_cancel()
  * LOCK_RETURN  locks_on_return() → locks_file_come_back() → locks_decide() for what was held up
  * LOCK_LIST    locks_on_list()
- * (leaves)     locks_peer_leave()
+ * (leaves)     locks_peer_give_up(), locks_peer_leave()
  */
 #include "locks/server_parts.h"
 
@@ -356,7 +356,7 @@ enum wire_reason locks_server_input(struct locks_server *server, struct locks_pe
 
 /* ---- ends ---- */
 
-void locks_peer_leave(struct locks_server *server, struct locks_peer *peer)
+void locks_peer_give_up(struct locks_server *server, struct locks_peer *peer)
 {
     struct list *link;
     while ((link = list_first(&peer->requests)) != NULL) {
@@ -364,6 +364,13 @@ void locks_peer_leave(struct locks_server *server, struct locks_peer *peer)
         mark_behind(server, waiter);
         locks_waiter_free(server, waiter);
     }
+    locks_settle(server);
+}
+
+void locks_peer_leave(struct locks_server *server, struct locks_peer *peer)
+{
+    struct list *link;
+    assert(list_is_empty(&peer->requests));
     while ((link = list_first(&peer->holdings)) != NULL) {
         struct locks_holding *holding = list_entry(link, struct locks_holding, of_peer);
         const struct locks_owner *owner = holding->owner;

@@ -97,8 +97,12 @@ void locks_server_deinit(struct locks_server *server);
 
 void locks_peer_init(struct locks_peer *peer, uint64_t number);
 
-/* It is gone: its requests, its tables with all that was in them, its process's locks and those of
- * its open files that no other process has. Called when the sync table has forgotten it already. */
+/* It is going: its requests. Called before the sync table forgets it: what becomes free by that is not
+ * for who is going. */
+void locks_peer_give_up(struct locks_server *server, struct locks_peer *peer);
+
+/* It is gone: its tables with all that was in them, its process's locks and those of its open
+ * files that no other process has. Called when the sync table has forgotten it already. */
 void locks_peer_leave(struct locks_server *server, struct locks_peer *peer);
 
 /* No process has that open file any more. */

@@ -142,6 +142,11 @@ void file_locks_peer_join(struct peer *peer)
     list_init(&peer->locks.recalled_link);
 }
 
+void file_locks_peer_give_up(struct peer *peer)
+{
+    locks_peer_give_up(&peer->server->locks.core, &peer->locks.core);
+}
+
 void file_locks_peer_leave(struct peer *peer)
 {
     locks_peer_leave(&peer->server->locks.core, &peer->locks.core);

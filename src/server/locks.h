@@ -36,7 +36,8 @@ void file_locks_deinit(struct hf_server *server);
 
 /* The peer has got its number. */
 void file_locks_peer_join(struct peer *peer);
-/* The peer goes, and the sync table has it no more. */
+/* The peer goes: first what it waits for, and the rest when the sync table has it no more. */
+void file_locks_peer_give_up(struct peer *peer);
 void file_locks_peer_leave(struct peer *peer);
 
 /* Handle a message about file locks. Return: WIRE_REASON_NONE, or why @peer must be cut off. */

@@ -179,6 +179,7 @@ void peer_part(struct peer *peer)
     server->peer_count--;
     server_watch_handshakes(server);
     served_peer_leave(peer);
+    file_locks_peer_give_up(peer);
     /* A client that goes on purpose has released what it held before; the connection's end itself
      * looks the same as that of a killed process. */
     sync_peer_leave(&server->table, &peer->sync, false);

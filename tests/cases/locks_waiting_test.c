@@ -262,6 +262,24 @@ static void test_a_killed_waiter_leaves_no_trace(void **state)
     stage_deinit(&stage);
 }
 
+/* What becomes free by its own death is not for its own wait: that would stay with the open file, which
+ * another process has. */
+static void test_a_killed_waiter_gets_nothing_of_its_own(void **state)
+{
+    struct stage stage;
+    const struct lock_order close = {.verb = ORDER_CLOSE, .slot = 0};
+    stage_init(&stage, 1);
+    assert_int_equal(do_it(&stage, 0, lock_order_open(1, 0)), 0);
+    assert_int_equal(lock_players_fork(&stage.players, 0, 1, true), 0);
+    assert_int_equal(do_it(&stage, 1, lock_order_whole(0, LOCK_EX)), 0);
+    start_waiting(&stage, 1, lock_order_whole(1, LOCK_EX));
+    lock_players_start(&stage.players, 0, close);
+    assert_true(waits(&stage, 1));
+    lock_players_end(&stage.players, 1, ORDER_KILL);
+    assert_int_equal(count_listed(&stage, 0, HF_LOCK_HELD), 0);
+    stage_deinit(&stage);
+}
+
 /* ---- who is stopped ---- */
 
 static void stop(struct stage *stage, int seat)
@@ -295,6 +313,11 @@ static void test_a_stopped_owner_of_a_table_is_cut_off(void **state)
     stage.world.cut_off = 1;
     test_server_expect_log(&stage.world.server, "cut off");
     let_go_on(&stage, 0);
+    if (fs_world_is_served()) {
+        assert_int_equal(do_it(&stage, 0, write_byte()), -ENOTCONN);
+    }
+    /* It has heard of it when it has needed the server. */
+    assert_int_equal(do_it(&stage, 0, (struct lock_order){.verb = ORDER_LIST_ALL}), -ENOTCONN);
     assert_int_equal(do_it(&stage, 0, write_byte()), -ENOTCONN);
     assert_int_equal(do_it(&stage, 0, without_waiting(write_lock())), -ENOTCONN);
     assert_int_equal(do_it(&stage, 0, lock_order_whole(0, LOCK_EX)), -ENOTCONN);
@@ -353,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_a_token_ends_a_wait),
         cmocka_unit_test(test_what_a_killed_process_had_is_free),
         cmocka_unit_test(test_a_killed_waiter_leaves_no_trace),
+        cmocka_unit_test(test_a_killed_waiter_gets_nothing_of_its_own),
         cmocka_unit_test(test_a_stopped_owner_of_a_table_is_cut_off),
         cmocka_unit_test(test_a_stopped_owner_does_not_hold_up_a_listing),
         cmocka_unit_test(test_a_stopped_process_keeps_its_locks),

@@ -102,6 +102,7 @@ static inline void stage_check(struct stage *stage)
 static inline void stage_leave(struct stage *stage, int peer)
 {
     stage->gone[peer] = true;
+    locks_peer_give_up(&stage->server, &stage->peers[peer]);
     locks_peer_leave(&stage->server, &stage->peers[peer]);
     stage_check(stage);
 }
