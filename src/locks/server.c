@@ -284,6 +284,29 @@ static bool is_sensible(const struct locks_server *server, const struct locks_pe
            id_map_find(&server->waiters, locks_waiter_id(peer, message->seq)) == NULL;
 }
 
+bool locks_server_would_refuse(struct locks_server *server, struct locks_peer *peer,
+                               const struct wire_message *message)
+{
+    struct locks_ask ask = {.peer = peer, .seq = message->seq, .flags = message->flags};
+    struct wire_name path;
+    struct locks_file *file = locks_file_find(server, message->id);
+    if (message->kind != WIRE_LOCK || file == NULL || file->peer != NULL ||
+        locks_decode(message->data, message->data_size, &ask.lock, &path) == 0 ||
+        ask.lock.type == LOCK_NONE || !is_sensible(server, peer, message, &ask.lock) ||
+        !locks_may_own(server, peer, &ask.lock) ||
+        lock_table_next_conflict(&file->table, &ask.lock, NULL) == NULL) {
+        return false;
+    }
+    return (ask.flags & WIRE_LOCK_WAIT) == 0 ||
+           (ask.lock.kind == LOCK_POSIX && locks_closes_cycle(server, file, &ask));
+}
+
+void locks_server_refuse(struct locks_server *server, struct locks_peer *peer,
+                         const struct wire_message *message, int error)
+{
+    locks_answer(server, peer, message->id, message->seq, 0, error);
+}
+
 static enum wire_reason on_lock(struct locks_server *server, struct locks_peer *peer,
                                 const struct wire_message *message)
 {

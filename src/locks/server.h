@@ -113,6 +113,17 @@ void locks_server_owner_gone(struct locks_server *server, hf_id owner);
 enum wire_reason locks_server_input(struct locks_server *server, struct locks_peer *peer,
                                     const struct wire_message *message);
 
+/*
+ * Would this LOCK be refused for what others have or wait for, or, as a test, be told of it? Then what
+ * these did before it was sent may still be on its way, and better comes first. Changes nothing.
+ */
+bool locks_server_would_refuse(struct locks_server *server, struct locks_peer *peer,
+                               const struct wire_message *message);
+
+/* Answer a LOCK with an error, whatever it says. */
+void locks_server_refuse(struct locks_server *server, struct locks_peer *peer,
+                         const struct wire_message *message, int error);
+
 /* Assert the invariants at the top of server.c over everything; for tests. */
 void locks_server_check(struct locks_server *server);
 void locks_peer_check(const struct locks_peer *peer);

@@ -4,6 +4,9 @@
 #include "wire/ids.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 static struct peer *peer_from_locks(struct locks_peer *locks)
 {
@@ -59,6 +62,88 @@ static void expect_answer(struct peer *peer)
         list_append(&server->locks.recalled, &peer->locks.recalled_link);
     }
     watch_recalled(server);
+}
+
+/* ---- doubt ---- */
+
+/*
+ * A process gives up a lock, or dies, and somebody who knows of it asks for that lock. The first is in
+ * the kernel before the second, but sockets are read in any order. So who is to be refused waits until
+ * all sockets that were ready by then have been read.
+ */
+struct doubtful {
+    struct list link;    /* file_locks.doubtful */
+    struct list of_peer; /* file_locks_peer.doubtful */
+    struct peer *peer;
+    bool is_due; /* it was there when the loop slept last */
+    struct wire_message message;
+    uint8_t data[];
+};
+
+static void on_no_sleep(uv_idle_t *idle)
+{
+}
+
+static bool doubt(struct peer *peer, const struct wire_message *message)
+{
+    struct hf_server *server = peer->server;
+    if (peer->locks.doubtful_count >= server->settings.limits.waiting_locks) {
+        return false;
+    }
+    struct doubtful *doubtful = malloc(sizeof(*doubtful) + message->data_size);
+    if (doubtful == NULL) {
+        return false;
+    }
+    *doubtful = (struct doubtful){.peer = peer, .message = *message};
+    memcpy(doubtful->data, message->data, message->data_size);
+    doubtful->message.data = doubtful->data;
+    list_append(&server->locks.doubtful, &doubtful->link);
+    list_append(&peer->locks.doubtful, &doubtful->of_peer);
+    peer->locks.doubtful_count++;
+    uv_idle_start(&server->locks.no_sleep, on_no_sleep);
+    return true;
+}
+
+static void forget_doubt(struct doubtful *doubtful)
+{
+    list_remove(&doubtful->link);
+    list_remove(&doubtful->of_peer);
+    doubtful->peer->locks.doubtful_count--;
+    free(doubtful);
+}
+
+static void decide(struct doubtful *doubtful)
+{
+    struct peer *peer = doubtful->peer;
+    struct locks_server *core = &peer->server->locks.core;
+    const enum wire_reason reason = locks_server_input(core, &peer->locks.core, &doubtful->message);
+    if (reason == WIRE_REASON_NOT_PERMITTED) {
+        /* It was, when it came: the open file has been closed since. */
+        locks_server_refuse(core, &peer->locks.core, &doubtful->message, ECANCELED);
+    } else if (reason != WIRE_REASON_NONE) {
+        peer_cut_off(peer, reason);
+    }
+}
+
+void file_locks_decide(struct hf_server *server)
+{
+    struct list *next;
+    for (struct list *link = server->locks.doubtful.next; link != &server->locks.doubtful;
+         link = next) {
+        struct doubtful *doubtful = list_entry(link, struct doubtful, link);
+        next = link->next;
+        if (!doubtful->is_due) {
+            doubtful->is_due = true;
+            continue;
+        }
+        if (!doubtful->peer->ended) {
+            decide(doubtful);
+        }
+        forget_doubt(doubtful);
+    }
+    if (list_is_empty(&server->locks.doubtful)) {
+        uv_idle_stop(&server->locks.no_sleep);
+    }
 }
 
 /* ---- what the core asks for ---- */
@@ -119,6 +204,7 @@ int file_locks_init(struct hf_server *server)
     const int result = locks_server_init(&server->locks.core, &core_limits, &core_ops, server);
     if (result == 0) {
         list_init(&server->locks.recalled);
+        list_init(&server->locks.doubtful);
         server->table.unused = forget_owner;
     }
     return result;
@@ -128,6 +214,7 @@ void file_locks_open_loop(struct hf_server *server)
 {
     uv_timer_init(server->loop, &server->locks.recall_timer);
     server->locks.recall_timer.data = server;
+    uv_idle_init(server->loop, &server->locks.no_sleep);
 }
 
 void file_locks_deinit(struct hf_server *server)
@@ -139,11 +226,16 @@ void file_locks_deinit(struct hf_server *server)
 void file_locks_peer_join(struct peer *peer)
 {
     locks_peer_init(&peer->locks.core, peer->number);
+    list_init(&peer->locks.doubtful);
     list_init(&peer->locks.recalled_link);
 }
 
 void file_locks_peer_give_up(struct peer *peer)
 {
+    struct list *first;
+    while ((first = list_first(&peer->locks.doubtful)) != NULL) {
+        forget_doubt(list_entry(first, struct doubtful, of_peer));
+    }
     locks_peer_give_up(&peer->server->locks.core, &peer->locks.core);
 }
 
@@ -156,8 +248,11 @@ void file_locks_peer_leave(struct peer *peer)
 
 enum wire_reason file_locks_input(struct peer *peer, const struct wire_message *message)
 {
-    const enum wire_reason reason =
-        locks_server_input(&peer->server->locks.core, &peer->locks.core, message);
+    struct locks_server *core = &peer->server->locks.core;
+    if (locks_server_would_refuse(core, &peer->locks.core, message) && doubt(peer, message)) {
+        return WIRE_REASON_NONE;
+    }
+    const enum wire_reason reason = locks_server_input(core, &peer->locks.core, message);
     if (message->kind == WIRE_LOCK_RETURN && reason == WIRE_REASON_NONE &&
         !list_is_empty(&peer->locks.recalled_link)) {
         expect_answer(peer); /* it goes on, so the time begins again */

@@ -93,7 +93,12 @@ void server_settle(struct hf_server *server)
 
 static void after_poll(uv_check_t *check)
 {
-    server_settle(check->data);
+    struct hf_server *server = check->data;
+    server_settle(server);
+    if (file_locks_doubt(&server->locks)) {
+        file_locks_decide(server); /* those who have gone have been parted with */
+        server_settle(server);
+    }
 }
 
 /* ---- the handshake's time limit ---- */

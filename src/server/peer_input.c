@@ -234,6 +234,20 @@ void peer_drain(struct peer *peer)
     peer_left(peer);
 }
 
+/* Once, so that it is the others' turn; or to the end, if others wait to hear of that. */
+static void read_some(struct peer *peer)
+{
+    enum read_result result = read_once(peer);
+    for (int i = 0; i < DRAIN_READS && result == READ_SOMETHING && !peer->ended &&
+                    file_locks_doubt(&peer->server->locks);
+         i++) {
+        result = read_once(peer);
+    }
+    if (result == READ_END) {
+        peer_left(peer);
+    }
+}
+
 void peer_on_event(struct peer *peer, int status, int events)
 {
     if (peer->ended) {
@@ -251,7 +265,7 @@ void peer_on_event(struct peer *peer, int status, int events)
         peer->blocked = false;
         peer_flush(peer);
     }
-    if ((events & UV_READABLE) != 0 && !peer->ended && read_once(peer) == READ_END) {
-        peer_left(peer);
+    if ((events & UV_READABLE) != 0 && !peer->ended) {
+        read_some(peer);
     }
 }
