@@ -13,7 +13,7 @@
  * - to convert a lock of flock() into one that another waits for the contrary of: ours gives the old one
  *   up first and the other one gets it.
  * - to wait twice in the name of one open file.
- * - F_OFD_GETLK with F_UNLCK, which only some kernels know.
+ * - F_OFD_GETLK with another type than the two: what becomes of that depends on the kernel.
  * And the kernel follows only one of those who are in the way of a waiting process, so it may find a
  * deadlock late: where ours says -EDEADLK and it is one, its process is made to give up as well. It
  * sees some that lead through open files, too, though not all of those are some: then our process is.

@@ -182,7 +182,7 @@ static bool choose_any_record(const struct model *model, struct dice *dice, stru
     if (way < 18) {
         deed->is_request = false;
         deed->order.value = is_ofd ? F_OFD_GETLK : F_GETLK;
-        return !is_ofd || deed->order.lock.l_type != F_UNLCK;
+        return !is_ofd || deed->order.lock.l_type == F_RDLCK || deed->order.lock.l_type == F_WRLCK;
     }
     deed->may_wait = way < 70 && (!deed->is_valid || may_wait(model, &deed->request));
     if (deed->may_wait) {

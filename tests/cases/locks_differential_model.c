@@ -53,7 +53,7 @@ int cells_of_flock(const struct flock *lock, int64_t offset, struct cells *cells
         return -EOVERFLOW;
     }
     if (lock->l_len > 0) {
-        end = start + lock->l_len - 1;
+        end = start + (lock->l_len - 1);
     } else if (lock->l_len < 0) {
         end = start - 1;
         start += lock->l_len;

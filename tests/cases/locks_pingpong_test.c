@@ -94,16 +94,17 @@ static void go_round(unsigned processes, bool with_data)
 {
     struct fs_world world;
     struct ring rings[PROCESSES_MAX];
+    void *arguments[PROCESSES_MAX];
     pid_t pids[PROCESSES_MAX];
     size_t size;
     fs_world_init(&world);
     fs_world_play(&world, act_make, NULL);
-    fs_world_set_meeting(&world, processes);
     const uint64_t begin_ns = clock_now_ns();
     for (unsigned i = 0; i < processes; i++) {
         rings[i] = (struct ring){.processes = processes, .number = i, .with_data = with_data};
-        pids[i] = fs_world_start(&world, act_go_round, &rings[i]);
+        arguments[i] = &rings[i];
     }
+    fs_world_start_all(&world, act_go_round, arguments, processes, pids);
     for (unsigned i = 0; i < processes; i++) {
         fs_world_wait(pids[i]);
     }
@@ -174,13 +175,15 @@ static void test_who_hears_of_an_unlock_can_lock(void **state)
     for (unsigned processes = 2; processes <= 4; processes++) {
         struct fs_world world;
         struct ring rings[4];
+        void *arguments[4];
         pid_t pids[4];
         fs_world_init(&world);
         fs_world_play(&world, act_make, NULL);
         for (unsigned i = 0; i < processes; i++) {
             rings[i] = (struct ring){.processes = processes, .number = i};
-            pids[i] = fs_world_start(&world, act_take_turns, &rings[i]);
+            arguments[i] = &rings[i];
         }
+        fs_world_start_all(&world, act_take_turns, arguments, processes, pids);
         for (unsigned i = 0; i < processes; i++) {
             fs_world_wait(pids[i]);
         }

@@ -207,19 +207,36 @@ void fs_world_become_nobody(struct fs_world *world)
     }
 }
 
-pid_t fs_world_start(struct fs_world *world, fs_world_act *act, void *argument)
+static pid_t start(struct fs_world *world, fs_world_act *act, void *argument, bool waits_for_others)
 {
     fflush(NULL);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
         alarm(world->patience_seconds);
+        if (waits_for_others) {
+            fs_world_meet(world);
+        }
         fs_world_join(world);
         act(world, argument);
         fs_world_leave(world);
         _exit(0);
     }
     return pid;
+}
+
+pid_t fs_world_start(struct fs_world *world, fs_world_act *act, void *argument)
+{
+    return start(world, act, argument, false);
+}
+
+void fs_world_start_all(struct fs_world *world, fs_world_act *act, void *const *arguments,
+                        unsigned count, pid_t *pids)
+{
+    fs_world_set_meeting(world, count);
+    for (unsigned i = 0; i < count; i++) {
+        pids[i] = start(world, act, arguments[i], true);
+    }
 }
 
 void fs_world_wait(pid_t pid)

@@ -125,6 +125,12 @@ hf_fs *fs_world_visit(const struct fs_world *world);
 /* Fork an actor, which joins, acts and leaves. */
 pid_t fs_world_start(struct fs_world *world, fs_world_act *act, void *argument);
 
+/* Fork @count actors, the i-th with arguments[i], and let them join when all are there: a sanitizer's
+ * allocator must not be in use by the server's thread while this process forks. fs_world_meet() is for
+ * so many from then on. */
+void fs_world_start_all(struct fs_world *world, fs_world_act *act, void *const *arguments,
+                        unsigned count, pid_t *pids);
+
 /* Wait for an actor; it must have ended well. */
 void fs_world_wait(pid_t pid);
 

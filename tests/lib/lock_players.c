@@ -4,6 +4,7 @@
 #include "lib/fs_call.h"
 #include "lib/test.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -293,6 +294,48 @@ static void begin(struct lock_players *players, int seat)
 
 /* ---- the test ---- */
 
+/* Does it sleep so that a signal would wake it, and how often has it been switched away from? */
+static bool sleeps(pid_t pid, uint64_t *switches)
+{
+    char path[40];
+    char line[160];
+    bool is_sleeping = false;
+    *switches = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, "State:", 6) == 0) {
+            is_sleeping = strstr(line, "S (sleeping)") != NULL;
+        } else if (strncmp(line, "voluntary_ctxt_switches:", 24) == 0) {
+            *switches += strtoull(line + 24, NULL, 10);
+        } else if (strncmp(line, "nonvoluntary_ctxt_switches:", 27) == 0) {
+            *switches += strtoull(line + 27, NULL, 10);
+        }
+    }
+    fclose(file);
+    return is_sleeping;
+}
+
+/* The server's thread has nothing to do, so it has none of the locks that a sanitizer's allocator would
+ * miss in a child. */
+static void wait_for_own_threads(void)
+{
+    bool all = false;
+    while (!all) {
+        struct dirent *entry;
+        uint64_t switches;
+        DIR *tasks = opendir("/proc/self/task");
+        assert_non_null(tasks);
+        all = true;
+        while ((entry = readdir(tasks)) != NULL) {
+            const pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
+            all = all && (thread <= 0 || thread == getpid() || sleeps(thread, &switches));
+        }
+        closedir(tasks);
+    }
+}
+
 void lock_players_init(struct lock_players *players, struct fs_world *world)
 {
     *players = (struct lock_players){.world = world};
@@ -328,6 +371,7 @@ void lock_players_seat(struct lock_players *players, int seat)
 {
     fflush(NULL);
     assert_false(lock_players_is_seated(players, seat));
+    wait_for_own_threads();
     const pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
@@ -398,29 +442,6 @@ static bool anybody_is_busy(const struct lock_players *players)
 }
 
 /* ---- the kernel's players ---- */
-
-/* Does it sleep so that a signal would wake it, and how often has it been switched away from? */
-static bool sleeps(pid_t pid, uint64_t *switches)
-{
-    char path[40];
-    char line[160];
-    bool is_sleeping = false;
-    *switches = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *file = fopen(path, "re");
-    assert_non_null(file);
-    while (fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "State:", 6) == 0) {
-            is_sleeping = strstr(line, "S (sleeping)") != NULL;
-        } else if (strncmp(line, "voluntary_ctxt_switches:", 24) == 0) {
-            *switches += strtoull(line + 24, NULL, 10);
-        } else if (strncmp(line, "nonvoluntary_ctxt_switches:", 27) == 0) {
-            *switches += strtoull(line + 27, NULL, 10);
-        }
-    }
-    fclose(file);
-    return is_sleeping;
-}
 
 /* Look at each that is busy. Return: do all sleep in their call, and none has run since the last
  * look? Two such looks have a moment between them in which all slept. */
