@@ -431,14 +431,18 @@ static bool take_answers(struct lock_players *players)
     return any;
 }
 
+/* Fails the test if one of them has ended, who will not answer any more. */
 static bool anybody_is_busy(const struct lock_players *players)
 {
+    bool any = false;
     for (int i = 0; i < LOCK_SEATS; i++) {
+        struct pollfd ended = {.fd = players->seats[i].pidfd, .events = POLLIN};
         if (players->seats[i].is_busy) {
-            return true;
+            any = true;
+            assert_int_equal(poll(&ended, 1, 0), 0);
         }
     }
-    return false;
+    return any;
 }
 
 /* ---- the kernel's players ---- */
