@@ -12,6 +12,7 @@
 #define HF_CLIENT_CLIENT_H
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/id_map.h"
 #include "base/list.h"
 #include "locks/client.h"
@@ -49,6 +50,7 @@ struct hf_client {
     bool has_helper;              /* false in a child that could not start one */
     int error;                    /* why the connection ended; 0 while it stands */
     uint64_t number;              /* that the server gave */
+    _Atomic uint64_t heard_ns;    /* when the socket was read last, on the coarse clock */
     _Atomic uint64_t last_object; /* given by client_next_object() */
     struct sync_client core;
     struct id_map handles;
@@ -137,6 +139,26 @@ int client_flush_wait(hf_client *client, unsigned patience);
 
 /* Read all that is there and handle it. With the lock held. */
 void client_receive(hf_client *client);
+
+/*
+ * Before something is done that others must be able to rely on: after a pause, read first what the
+ * server had to say meanwhile. A process that was stopped (SIGSTOP, a debugger, a snapshot of its
+ * machine) for longer than the server has patience finds out here that it is no client any more. The
+ * server waits for a second at least before it cuts anybody off.
+ */
+#define CLIENT_PAUSE_NS UINT64_C(500000000)
+static inline bool client_paused(const hf_client *client)
+{
+    return clock_coarse_ns() - atomic_load_explicit(&client->heard_ns, memory_order_relaxed) >
+           CLIENT_PAUSE_NS;
+}
+void client_hear(hf_client *client);
+static inline void client_catch_up(hf_client *client)
+{
+    if (client_paused(client)) {
+        client_hear(client);
+    }
+}
 
 /* The connection is over. With the lock held; the first reason stays. */
 void client_lost(hf_client *client, int reason);

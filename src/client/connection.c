@@ -408,6 +408,8 @@ static int read_once(hf_client *client, size_t *size)
 
 void client_receive(hf_client *client)
 {
+    const uint64_t now_ns =
+        clock_coarse_ns(); /* before: what comes later is not read for certain */
     size_t got = READ_SIZE;
     while (got == READ_SIZE && client->error == 0) {
         int reason = read_once(client, &got);
@@ -416,7 +418,15 @@ void client_receive(hf_client *client)
             client_lost(client, reason);
         }
     }
+    atomic_store_explicit(&client->heard_ns, now_ns, memory_order_relaxed);
     client_flush(client);
+}
+
+void client_hear(hf_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    client_receive(client);
+    pthread_mutex_unlock(&client->lock);
 }
 
 /* The rarer waits of the helper: for room in the socket, or only to be told to stop. */

@@ -92,6 +92,9 @@ int client_lock_start(hf_client *client, hf_id file, unsigned flags, const char 
     wait->given_up = 0;
     sleeper_init(&wait->sleeper);
     pthread_mutex_lock(&client->lock);
+    if (client_paused(client)) {
+        client_receive(client);
+    }
     int result = without_server(client, file, flags, wait);
     if (result == LOCKS_ASK) {
         result = locks_client_ask(&client->locks, file, flags, path, &wait->request);

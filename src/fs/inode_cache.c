@@ -16,6 +16,9 @@
 
 int inode_acquire(struct inode *inode, hf_mode mode)
 {
+    if (mode == HF_EXCLUSIVE) {
+        client_catch_up(inode->fs->client);
+    }
     /* Whether something changed, or who died, is in the epoch: caches look at that. */
     int result = hf_sync_acquire(inode->handle, mode, NULL);
     return result < 0 ? result : 0;

@@ -313,10 +313,7 @@ static void test_a_stopped_owner_of_a_table_is_cut_off(void **state)
     stage.world.cut_off = 1;
     test_server_expect_log(&stage.world.server, "cut off");
     let_go_on(&stage, 0);
-    if (fs_world_is_served()) {
-        assert_int_equal(do_it(&stage, 0, write_byte()), -ENOTCONN);
-    }
-    /* It has heard of it when it has needed the server. */
+    assert_int_equal(do_it(&stage, 0, write_byte()), -ENOTCONN);
     assert_int_equal(do_it(&stage, 0, (struct lock_order){.verb = ORDER_LIST_ALL}), -ENOTCONN);
     assert_int_equal(do_it(&stage, 0, write_byte()), -ENOTCONN);
     assert_int_equal(do_it(&stage, 0, without_waiting(write_lock())), -ENOTCONN);
