@@ -288,7 +288,8 @@ static ssize_t ask_for_value(struct sb *served, const struct wire_operation *ope
     if (value.bytes == NULL) {
         return -ENOMEM;
     }
-    const int64_t got = client_store_ask(&served->store, operation, 0, take_value, &value);
+    const int64_t got =
+        sb_as_missing(client_store_ask(&served->store, operation, 0, take_value, &value));
     const bool is_given =
         got <= 0 || size == 0 || sb_give(served, to, value.bytes, (size_t)got) == (size_t)got;
     free(value.bytes);

@@ -151,7 +151,7 @@ ssize_t sb_read_link(struct backend *backend, intptr_t node, char *buffer, size_
     const int64_t length =
         client_store_ask(&sb_of(backend)->store, &operation, 0, sb_take_bytes, &copied);
     if (length < 0) {
-        return length == -ESTALE ? -ENOENT : (ssize_t)length; /* it was removed since it was found */
+        return (ssize_t)sb_as_missing(length);
     }
     const size_t copy = (size_t)length < size ? (size_t)length : size;
     memcpy(buffer, target, copy);

@@ -23,6 +23,7 @@
 #include "mounts/served/contention.h"
 #include "mounts/served/served.h"
 
+#include <errno.h>
 #include <holdfast/sync.h>
 #include <pthread.h>
 
@@ -170,6 +171,12 @@ void sb_put_node(struct sb_node *node);
 
 /* Ask without looking at what the answer carries. */
 int64_t sb_ask(struct sb *served, const struct wire_operation *operation);
+
+/* What is not there any more was removed since it was found. */
+static inline int64_t sb_as_missing(int64_t result)
+{
+    return result == -ESTALE ? -ENOENT : result;
+}
 
 /* A client_answer_function for what is bytes alone; returns their number. */
 struct sb_bytes {

@@ -22,21 +22,15 @@ static int64_t take_attributes(void *context, const uint8_t *data, size_t size)
     return wire_get_attributes(data, size, context) == size ? 0 : -EPROTO;
 }
 
-/* What is not there any more was removed since it was found. */
-static int64_t as_missing(int64_t result)
-{
-    return result == -ESTALE ? -ENOENT : result;
-}
-
 int sb_ask_attributes(struct sb *served, const struct wire_operation *operation,
                       struct wire_attributes *out)
 {
-    return (int)as_missing(client_store_ask(&served->store, operation, 0, take_attributes, out));
+    return (int)sb_as_missing(client_store_ask(&served->store, operation, 0, take_attributes, out));
 }
 
 int64_t sb_ask(struct sb *served, const struct wire_operation *operation)
 {
-    return as_missing(client_store_ask(&served->store, operation, 0, NULL, NULL));
+    return sb_as_missing(client_store_ask(&served->store, operation, 0, NULL, NULL));
 }
 
 /* ---- errors of what was told ---- */
