@@ -16,9 +16,13 @@
 
 /* ---- set ---- */
 
-/* What changes becomes known: @attributes, by what was told. */
+/* With the mutex, and the attributes known. An inode that lost its last name since it was found may be
+ * gone, which only the server can say. */
 static int tell_to_set(struct sb_node *node, const struct wire_operation *operation)
 {
+    if (node->attributes.links == 0) {
+        return (int)sb_ask(node->served, operation);
+    }
     return client_store_tell(&node->served->store, operation, 0, 0);
 }
 
