@@ -4,14 +4,14 @@
  *
  * They have Linux's semantics: fcntl(2), flock(2), fcntl_locking(2). POSIX record locks belong to
  * the hf_fs, so to the process: a child of fork() has none of them, closing any descriptor of the
- * file gives up all those on it, and another process's are told by their pid. The two others belong to the open file:
- * descriptors that are copies, and the processes that inherited or imported it, have them
- * together, and they end with the last of these. Locks are advisory.
+ * file gives up all those on it, and another process's are told by their pid. The two others
+ * belong to the open file: descriptors that are copies, and the processes that inherited or
+ * imported it, have them together, and they end with the last of these. Locks are advisory.
  *
  * While no other process locks the same file, locking and unlocking sends nothing. When the
- * process is killed what it alone had is free at once. Who waits is served in order of arrival;
- * a request that need not wait for a lock that is held never overtakes one that conflicts with it and came before,
- * unless that one waits for the caller itself. hf_lock() with F_SETLK and F_OFD_SETLK, and
+ * process is killed what it alone had is free at once. Who waits is served in order of arrival: a
+ * request overtakes none that conflicts with it and waits already, unless that one waits for the
+ * caller itself. hf_lock() with F_SETLK and F_OFD_SETLK, and
  * hf_flock() with LOCK_NB, look at what is held only, as in Linux.
  *
  * Locks of programs outside, on the files of a direct mount, are not seen, nor do they see these.

@@ -163,9 +163,9 @@ HF_PUBLIC int hf_server_new(const hf_server_config *config, hf_server **out);
 /**
  * hf_server_start() - run the server in a thread of its own, with all signals blocked
  *
- * That thread has a umask of its own, 0, so that directories on mounts of kind DIR are made in one step. With
- * hf_server_dispatch() the process's umask should be 0 for that: a server that is killed may else leave the
- * directory it is just making with fewer permissions.
+ * That thread has a umask of its own, 0, so that directories on mounts of kind DIR are made in one
+ * step. With hf_server_dispatch() the process's umask should be 0 for that: a server that is killed
+ * may else leave the directory it is just making with fewer permissions.
  *
  * Return: 0, -EAGAIN (no thread), -EBUSY (it runs already), -ESHUTDOWN after hf_server_stop().
  */

@@ -16,6 +16,7 @@ static struct peer *peer_from_locks(struct locks_peer *locks)
 /* ---- patience ---- */
 
 static void watch_recalled(struct hf_server *server);
+static void expect_answer(struct peer *peer);
 
 static void on_recall_time(uv_timer_t *timer)
 {
@@ -28,9 +29,12 @@ static void on_recall_time(uv_timer_t *timer)
             break;
         }
         list_remove(first);
-        /* A loop that was held up may find the answer there, still unread. */
+        /* A loop that was held up may find the answer there, or a part of it, still unread. */
+        const uint32_t before = peer->locks.core.recalled;
         peer_on_event(peer, 0, UV_READABLE);
-        if (peer->locks.core.recalled > 0) {
+        if (peer->locks.core.recalled < before) {
+            expect_answer(peer);
+        } else {
             peer_cut_off(peer, WIRE_REASON_TOO_SLOW);
         }
     }
@@ -80,6 +84,7 @@ struct doubtful {
     uint8_t data[];
 };
 
+/* There is nothing to be done: while the handle runs the loop polls without sleeping. */
 static void on_no_sleep(uv_idle_t *idle)
 {
 }
